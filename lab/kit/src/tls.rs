@@ -1,0 +1,102 @@
+//! Turns a list of names into a self-signed certificate and a TLS server that shows it.
+
+use anyhow::Context as _;
+use rcgen::{CertificateParams, DnType, KeyPair};
+use rustls::ServerConfig;
+use rustls_pki_types::PrivateKeyDer;
+use rustls_pki_types::pem::PemObject as _;
+use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
+
+/// A certificate with its key. The certificate is its own trust anchor.
+#[derive(Clone)]
+pub struct Identity {
+    /// The certificate; give it to a client as the CA to trust.
+    pub cert_pem: String,
+    /// The private key, PKCS#8.
+    pub key_pem: String,
+    /// SHA-256 of the DER form, as `AA:BB:..`.
+    pub sha256: String,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Identity")
+            .field("sha256", &self.sha256)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes a self-signed certificate for `names`, `localhost` and `127.0.0.1`.
+///
+/// It carries no CA flag: rustls refuses a CA certificate as a server's own, and neither
+/// rustls nor OpenSSL asks for the flag on a certificate that is itself the trust anchor.
+///
+/// # Errors
+/// A name is not a DNS name or an address.
+pub fn identity(names: &[&str]) -> anyhow::Result<Identity> {
+    let mut all: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    for always in ["localhost", "127.0.0.1"] {
+        if !all.iter().any(|name| name == always) {
+            all.push(always.to_owned());
+        }
+    }
+    let common_name = all[0].clone();
+    let mut params = CertificateParams::new(all).context("a name does not fit a certificate")?;
+    params
+        .distinguished_name
+        .push(DnType::CommonName, common_name);
+    let key = KeyPair::generate().context("cannot make a key")?;
+    let cert = params
+        .self_signed(&key)
+        .context("cannot sign the certificate")?;
+    Ok(Identity {
+        sha256: fingerprint(cert.der()),
+        cert_pem: cert.pem(),
+        key_pem: key.serialize_pem(),
+    })
+}
+
+/// SHA-256 of a certificate's DER form, as `AA:BB:..`.
+#[must_use]
+pub fn fingerprint(der: &[u8]) -> String {
+    let pairs: Vec<String> = Sha256::digest(der)
+        .iter()
+        .map(|b| format!("{b:02X}"))
+        .collect();
+    pairs.join(":")
+}
+
+/// The TLS side of a server that shows `id`: TLS 1.2 and 1.3, HTTP/1.1 only.
+///
+/// # Errors
+/// The identity is not a certificate with its key.
+pub fn server_config(id: &Identity) -> anyhow::Result<Arc<ServerConfig>> {
+    let cert = rustls_pki_types::CertificateDer::from_pem_slice(id.cert_pem.as_bytes())
+        .context("the certificate is not PEM")?;
+    let key = PrivateKeyDer::from_pem_slice(id.key_pem.as_bytes()).context("the key is not PEM")?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .context("no common TLS version")?
+        .with_no_client_auth()
+        .with_single_cert(vec![cert], key)
+        .context("the key does not fit the certificate")?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fingerprint_is_that_of_the_certificate() {
+        let id = identity(&["r1"]).unwrap();
+        let der = rustls_pki_types::CertificateDer::from_pem_slice(id.cert_pem.as_bytes()).unwrap();
+        assert_eq!(id.sha256, fingerprint(&der));
+        assert_eq!(id.sha256.len(), 32 * 3 - 1);
+        assert!(!format!("{id:?}").contains("PRIVATE"));
+        server_config(&id).unwrap();
+    }
+}
