@@ -1,0 +1,237 @@
+//! Turns an outcome into the conditions of an object.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What a condition is about. The words are the Gateway API's where they fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ConditionType {
+    /// The spec is valid and may be acted on.
+    Accepted,
+    /// Everything the spec names exists and may be used.
+    ResolvedRefs,
+    /// Every router and cluster that takes part runs what the spec says.
+    Programmed,
+    /// The sum of the others: the object does what it is for.
+    Ready,
+    /// The router or cluster answers.
+    Reachable,
+    /// The router or cluster accepts the credentials, and their rights suffice.
+    Authorized,
+}
+
+impl ConditionType {
+    /// The text in the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "Accepted",
+            Self::ResolvedRefs => "ResolvedRefs",
+            Self::Programmed => "Programmed",
+            Self::Ready => "Ready",
+            Self::Reachable => "Reachable",
+            Self::Authorized => "Authorized",
+        }
+    }
+}
+
+/// Why a condition is as it is: one word per cause, the same everywhere.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub enum Reason {
+    /// All is as the spec says.
+    Ready,
+    /// The spec is valid.
+    Accepted,
+    /// The spec says something that cannot be; the message names field and remedy.
+    Invalid,
+    /// Every reference is resolved.
+    Resolved,
+    /// A named object does not exist.
+    NotFound,
+    /// A named object exists, and this one may not use it.
+    NotAllowed,
+    /// Work is under way or about to begin.
+    Pending,
+    /// Another object must be ready, or gone, first.
+    Waiting,
+    /// Every target runs it.
+    Programmed,
+    /// A target refused it; the message carries its words.
+    Refused,
+    /// A target does not answer.
+    Unreachable,
+    /// A target refuses our credentials, or their rights do not suffice.
+    Unauthorized,
+    /// Something of the same identity is there and is not ours.
+    Conflict,
+    /// A range, pool or prefix has nothing left to give.
+    Exhausted,
+    /// The object is being deleted.
+    Deleting,
+    /// Deletion is held back by `spec.deletionProtection`.
+    Protected,
+    /// Work is held back by the paused annotation or an observe-only provider.
+    Paused,
+    /// A person must act; the message says on what and how.
+    Stuck,
+}
+
+impl Reason {
+    /// Every reason, in the order of the definition.
+    pub const ALL: [Self; 18] = [
+        Self::Ready,
+        Self::Accepted,
+        Self::Invalid,
+        Self::Resolved,
+        Self::NotFound,
+        Self::NotAllowed,
+        Self::Pending,
+        Self::Waiting,
+        Self::Programmed,
+        Self::Refused,
+        Self::Unreachable,
+        Self::Unauthorized,
+        Self::Conflict,
+        Self::Exhausted,
+        Self::Deleting,
+        Self::Protected,
+        Self::Paused,
+        Self::Stuck,
+    ];
+
+    /// The text in the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::Accepted => "Accepted",
+            Self::Invalid => "Invalid",
+            Self::Resolved => "Resolved",
+            Self::NotFound => "NotFound",
+            Self::NotAllowed => "NotAllowed",
+            Self::Pending => "Pending",
+            Self::Waiting => "Waiting",
+            Self::Programmed => "Programmed",
+            Self::Refused => "Refused",
+            Self::Unreachable => "Unreachable",
+            Self::Unauthorized => "Unauthorized",
+            Self::Conflict => "Conflict",
+            Self::Exhausted => "Exhausted",
+            Self::Deleting => "Deleting",
+            Self::Protected => "Protected",
+            Self::Paused => "Paused",
+            Self::Stuck => "Stuck",
+        }
+    }
+}
+
+/// A condition before it has a time: what an object is, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// `Some(true)` holds, `Some(false)` does not, `None` is not known yet.
+    pub holds: Option<bool>,
+    /// One word for the cause.
+    pub reason: Reason,
+    /// A sentence for people: what is so, and what to do next where something is to be done.
+    pub message: String,
+}
+
+impl Verdict {
+    /// The condition holds.
+    #[must_use]
+    pub fn yes(reason: Reason, message: impl Into<String>) -> Self {
+        Self { holds: Some(true), reason, message: message.into() }
+    }
+
+    /// The condition does not hold.
+    #[must_use]
+    pub fn no(reason: Reason, message: impl Into<String>) -> Self {
+        Self { holds: Some(false), reason, message: message.into() }
+    }
+
+    /// Whether the condition holds is not known yet.
+    #[must_use]
+    pub fn unknown(reason: Reason, message: impl Into<String>) -> Self {
+        Self { holds: None, reason, message: message.into() }
+    }
+
+    const fn status(&self) -> &'static str {
+        match self.holds {
+            Some(true) => "True",
+            Some(false) => "False",
+            None => "Unknown",
+        }
+    }
+}
+
+/// Sets one condition in a list and says whether anything changed.
+///
+/// `lastTransitionTime` moves only when the status does, so that an unchanged object stays
+/// the same to the byte.
+pub fn set_condition(
+    conditions: &mut Vec<Condition>,
+    type_: ConditionType,
+    verdict: &Verdict,
+    generation: Option<i64>,
+    now: &Time,
+) -> bool {
+    let since = conditions
+        .iter()
+        .find(|c| c.type_ == type_.as_str() && c.status == verdict.status())
+        .map_or_else(|| now.clone(), |c| c.last_transition_time.clone());
+    let next = Condition {
+        type_: type_.as_str().to_owned(),
+        status: verdict.status().to_owned(),
+        reason: verdict.reason.as_str().to_owned(),
+        message: verdict.message.clone(),
+        observed_generation: generation,
+        last_transition_time: since,
+    };
+    match conditions.iter_mut().find(|c| c.type_ == next.type_) {
+        Some(present) if *present == next => false,
+        Some(present) => {
+            *present = next;
+            true
+        }
+        None => {
+            conditions.push(next);
+            true
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::jiff::Timestamp;
+
+    use super::*;
+
+    fn at(second: i64) -> Time {
+        Time(Timestamp::from_second(second).unwrap())
+    }
+
+    #[test]
+    fn the_time_moves_only_with_the_status() {
+        let mut list = Vec::new();
+        let pending = Verdict::no(Reason::Pending, "one");
+        assert!(set_condition(&mut list, ConditionType::Ready, &pending, Some(1), &at(1)));
+        assert!(!set_condition(&mut list, ConditionType::Ready, &pending, Some(1), &at(2)));
+        let other = Verdict::no(Reason::Waiting, "two");
+        assert!(set_condition(&mut list, ConditionType::Ready, &other, Some(1), &at(3)));
+        assert_eq!(list[0].last_transition_time, at(1));
+        let yes = Verdict::yes(Reason::Ready, "");
+        assert!(set_condition(&mut list, ConditionType::Ready, &yes, Some(1), &at(4)));
+        assert_eq!(list[0].last_transition_time, at(4));
+        assert_eq!(list.len(), 1);
+    }
+
+    #[test]
+    fn every_reason_is_listed_and_is_its_own_name() {
+        for reason in Reason::ALL {
+            assert_eq!(format!("{reason:?}"), reason.as_str());
+        }
+    }
+}
