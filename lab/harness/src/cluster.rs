@@ -1,0 +1,468 @@
+//! Turns one executable into a running Kubernetes control plane whose parts can be killed,
+//! stopped and restarted alone.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
+
+use crate::client::Client;
+use crate::parts::{self, Layout};
+use crate::pki::{Pki, random_word, write_private};
+use crate::process::{Life, MARK};
+use crate::progress::Progress;
+use crate::roster::{Roster, write_whole};
+use crate::{external, kubeconfig, paths, ports};
+
+/// How long a part may take to become ready. It takes 4 s on two idle cores; the rest is for
+/// machines that build something else at the same time.
+const READY_WITHIN: Duration = Duration::from_secs(120);
+/// How often a state that we wait for is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+/// How often a start is tried again because another process took a port first.
+const STARTS: u32 = 3;
+
+/// A part of the control plane: a process of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// Keeps the objects.
+    Etcd,
+    /// Serves the API.
+    ApiServer,
+    /// Garbage collection, namespaces, quota, service accounts, deployments.
+    Controllers,
+}
+
+impl Part {
+    /// All parts, in the order in which they start.
+    pub const ALL: [Self; 3] = [Self::Etcd, Self::ApiServer, Self::Controllers];
+
+    /// The program's name, which is also the process's name in the roster.
+    #[must_use]
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Etcd => "etcd",
+            Self::ApiServer => "kube-apiserver",
+            Self::Controllers => "kube-controller-manager",
+        }
+    }
+}
+
+/// Someone who may talk to the API, and the groups he is in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// The user's name, as RBAC sees it.
+    pub name: String,
+    /// The user's groups.
+    pub groups: Vec<String>,
+}
+
+impl User {
+    /// Names a user.
+    #[must_use]
+    pub fn new(name: &str, groups: &[&str]) -> Self {
+        let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+        Self {
+            name: name.to_owned(),
+            groups,
+        }
+    }
+}
+
+/// What a control plane is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Holds everything: data, keys, logs, kubeconfigs. Made where it is missing.
+    pub dir: PathBuf,
+    /// Whether the processes end with us.
+    pub life: Life,
+    /// Who gets a token, besides `admin` (in `system:masters`).
+    pub users: Vec<User>,
+    /// Files or folders applied before the controllers start. The garbage collector looks for
+    /// new kinds every 30 s only: CRDs given here it knows from the beginning.
+    pub manifests: Vec<PathBuf>,
+    /// More flags for kube-apiserver, for faults: `--goaway-chance=0.02` and such.
+    pub apiserver_flags: Vec<String>,
+    /// Tells how far the start is.
+    pub progress: Progress,
+}
+
+impl Options {
+    /// A cluster in `dir` that ends with us, with the roles that our tests use: the controller
+    /// and a tenant's member, neither with any right yet.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            life: Life::Tied,
+            users: vec![
+                User::new("bitbuilder-controller", &["bitbuilder:controllers"]),
+                User::new("tenant-member", &[]),
+            ],
+            manifests: Vec::new(),
+            apiserver_flags: Vec::new(),
+            progress: Progress::silent(),
+        }
+    }
+}
+
+/// Where the parts of a cluster listen; kept, so that a restarted part is found where it was.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Ports {
+    pub(crate) api: u16,
+    pub(crate) etcd: u16,
+    pub(crate) peer: u16,
+}
+
+/// A running control plane: ours, or the existing one that `BB_KUBECONFIG` names.
+///
+/// Dropping one whose life is [`Life::Tied`] kills everything that runs in its folder.
+#[derive(Debug)]
+pub struct Cluster {
+    roster: Arc<Roster>,
+    life: Life,
+    kubeconfig: PathBuf,
+    kubectl: PathBuf,
+    users: Vec<User>,
+    progress: Progress,
+    /// None for an existing cluster, which we neither start nor stop.
+    own: Option<Own>,
+}
+
+#[derive(Debug)]
+struct Own {
+    layout: Layout,
+    admin_token: String,
+    server: String,
+}
+
+impl Cluster {
+    /// Starts a control plane, or what is missing of it, and waits until it serves.
+    ///
+    /// # Errors
+    /// When the executable is not built, a part ends early or is not ready within two minutes;
+    /// the message carries the end of its log.
+    pub async fn start(options: Options) -> Result<Self> {
+        let roster = Arc::new(Roster::open(&options.dir, options.life)?);
+        Self::start_on(roster, options).await
+    }
+
+    /// Starts a control plane whose processes are written to a roster that exists already.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub async fn start_on(roster: Arc<Roster>, options: Options) -> Result<Self> {
+        let binary = paths::cluster_binary()?;
+        if let Some(kubeconfig) = external::named()? {
+            options
+                .progress
+                .say(&format!("using the cluster of {}", kubeconfig.display()));
+            let cluster = Self {
+                roster,
+                life: options.life,
+                kubeconfig,
+                kubectl: binary,
+                users: options.users,
+                progress: options.progress,
+                own: None,
+            };
+            cluster.apply(&options.manifests)?;
+            return Ok(cluster);
+        }
+        for _ in 1..STARTS {
+            match Self::try_start(Arc::clone(&roster), &binary, &options).await {
+                Err(error) if error.to_string().contains("address already in use") => {
+                    roster.end_strays()?;
+                    let _ = fs::remove_file(Layout::ports_file(roster.dir()));
+                }
+                outcome => return outcome,
+            }
+        }
+        Self::try_start(roster, &binary, &options).await
+    }
+
+    async fn try_start(roster: Arc<Roster>, binary: &Path, options: &Options) -> Result<Self> {
+        let dir = roster.dir().to_path_buf();
+        let layout = Layout {
+            binary: binary.to_path_buf(),
+            ports: ports_of(&dir)?,
+            pki: Pki::ensure(&dir.join("pki"))?,
+            apiserver_flags: options.apiserver_flags.clone(),
+            dir: dir.clone(),
+        };
+        layout.prepare()?;
+        let server = format!("https://127.0.0.1:{}", layout.ports.api);
+        let tokens = write_tokens(&layout.tokens(), &options.users)?;
+        for (name, token) in &tokens {
+            kubeconfig::write(
+                &kubeconfig_path(&dir, name),
+                &server,
+                &layout.pki.ca,
+                name,
+                token,
+            )?;
+        }
+        let admin_token = tokens
+            .get("admin")
+            .cloned()
+            .context("the token file has no admin")?;
+        let cluster = Self {
+            kubeconfig: kubeconfig_path(&dir, "admin"),
+            life: options.life,
+            kubectl: binary.to_path_buf(),
+            users: options.users.clone(),
+            progress: options.progress,
+            roster,
+            own: Some(Own {
+                layout,
+                admin_token,
+                server,
+            }),
+        };
+        cluster.ensure(Part::Etcd).await?;
+        cluster.ensure(Part::ApiServer).await?;
+        cluster.apply(&options.manifests)?;
+        cluster.ensure(Part::Controllers).await?;
+        Ok(cluster)
+    }
+
+    /// The administrator's kubeconfig.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// The kubeconfig of one of the users that the cluster was started with.
+    ///
+    /// # Errors
+    /// When there is no such user.
+    pub fn kubeconfig_for(&self, name: &str) -> Result<PathBuf> {
+        let Some(user) = self.users.iter().find(|user| user.name == name) else {
+            bail!("the cluster was started without a user {name}");
+        };
+        let path = kubeconfig_path(self.roster.dir(), name);
+        if self.own.is_none() {
+            external::impersonate(&self.kubectl, &self.kubeconfig, user, &path)?;
+        }
+        Ok(path)
+    }
+
+    /// The folder that holds everything.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.roster.dir()
+    }
+
+    /// The processes that run here; stand-ins can join them.
+    #[must_use]
+    pub fn roster(&self) -> Arc<Roster> {
+        Arc::clone(&self.roster)
+    }
+
+    /// The audit log: one JSON line per request, without bodies. None for an existing cluster.
+    #[must_use]
+    pub fn audit_log(&self) -> Option<PathBuf> {
+        self.own.as_ref().map(|own| own.layout.audit_log())
+    }
+
+    /// The process id of a part, if it runs and is ours.
+    #[must_use]
+    pub fn pid(&self, part: Part) -> Option<i32> {
+        self.roster.running(part.program()).map(|record| record.pid)
+    }
+
+    /// Runs kubectl as the administrator and returns what it printed.
+    ///
+    /// # Errors
+    /// When it fails, with what it said.
+    pub fn kubectl(&self, args: &[&str]) -> Result<String> {
+        let output = Command::new(&self.kubectl)
+            .arg("kubectl")
+            .arg("--kubeconfig")
+            .arg(&self.kubeconfig)
+            .args(args)
+            .env(MARK, self.roster.dir())
+            .output()
+            .context("cannot run kubectl")?;
+        if !output.status.success() {
+            let words = String::from_utf8_lossy(&output.stderr);
+            bail!("kubectl {} failed: {}", args.join(" "), words.trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Applies files or folders on the server's side, taking over fields from others.
+    ///
+    /// # Errors
+    /// When kubectl fails.
+    pub fn apply(&self, manifests: &[PathBuf]) -> Result<()> {
+        for path in manifests {
+            let path = path.to_string_lossy();
+            self.kubectl(&[
+                "apply",
+                "--server-side",
+                "--force-conflicts",
+                "-R",
+                "-f",
+                &path,
+            ])?;
+            self.progress.say(&format!("applied {path}"));
+        }
+        Ok(())
+    }
+
+    /// Ends a part at once, as a crash would. What it kept on disk stays.
+    ///
+    /// # Errors
+    /// When the cluster is not ours.
+    pub fn kill(&self, part: Part) -> Result<()> {
+        self.own(part)?;
+        self.roster.end(part.program(), Duration::ZERO)
+    }
+
+    /// Stops a part's clock (SIGSTOP): it keeps its connections and answers nothing.
+    ///
+    /// # Errors
+    /// When the cluster is not ours or the part does not run.
+    pub fn pause(&self, part: Part) -> Result<()> {
+        self.own(part)?;
+        self.roster.signal(part.program(), Signal::SIGSTOP)
+    }
+
+    /// Lets a paused part go on (SIGCONT).
+    ///
+    /// # Errors
+    /// When the cluster is not ours or the part does not run.
+    pub fn resume(&self, part: Part) -> Result<()> {
+        self.own(part)?;
+        self.roster.signal(part.program(), Signal::SIGCONT)
+    }
+
+    /// Kills a part if it runs, starts it again on the same port with the same data and waits
+    /// until it is ready.
+    ///
+    /// # Errors
+    /// When the cluster is not ours, or the part does not become ready.
+    pub async fn restart(&self, part: Part) -> Result<()> {
+        self.kill(part)?;
+        self.ensure(part).await
+    }
+
+    /// Ends every process of the folder, stand-ins included. The files stay. An existing
+    /// cluster is left running.
+    ///
+    /// # Errors
+    /// When a process does not end.
+    pub fn stop(self) -> Result<()> {
+        self.roster.end_strays()?;
+        Ok(())
+    }
+
+    fn own(&self, part: Part) -> Result<&Own> {
+        let program = part.program();
+        self.own.as_ref().with_context(|| {
+            format!(
+                "cannot touch {program}: the cluster of BB_KUBECONFIG is not ours; \
+                 unset BB_KUBECONFIG to use one that is"
+            )
+        })
+    }
+
+    /// Starts a part unless it runs, and waits until it is ready.
+    async fn ensure(&self, part: Part) -> Result<()> {
+        let own = self.own(part)?;
+        let program = part.program();
+        if self.roster.running(program).is_none() {
+            self.roster.start(program, &own.layout.spec(part))?;
+        }
+        let client = Client::new(&own.server, &own.layout.pki.ca, &own.admin_token)?;
+        let until = Instant::now() + READY_WITHIN;
+        while !parts::is_ready(part, own.layout.ports, &client).await {
+            if self.roster.running(program).is_none() {
+                bail!(
+                    "{program} ended before it was ready; {}",
+                    self.roster.tail(program)
+                );
+            }
+            if Instant::now() >= until {
+                let bound = READY_WITHIN.as_secs();
+                bail!(
+                    "{program} is not ready after {bound} s; {}",
+                    self.roster.tail(program)
+                );
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        self.progress.say(&format!("{program} ready"));
+        Ok(())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if self.life == Life::Tied {
+            // The kernel ends them at the latest when we end.
+            let _ = self.roster.end_strays();
+        }
+    }
+}
+
+fn kubeconfig_path(dir: &Path, user: &str) -> PathBuf {
+    match user {
+        "admin" => dir.join("kubeconfig"),
+        name => dir.join(format!("kubeconfig-{name}")),
+    }
+}
+
+/// Returns the ports that the folder's cluster had, or fresh ones, which are then kept.
+fn ports_of(dir: &Path) -> Result<Ports> {
+    let file = Layout::ports_file(dir);
+    if let Some(ports) = fs::read(&file)
+        .ok()
+        .and_then(|text| serde_json::from_slice(&text).ok())
+    {
+        return Ok(ports);
+    }
+    let ports = Ports {
+        api: ports::free()?,
+        etcd: ports::free()?,
+        peer: ports::free()?,
+    };
+    write_whole(
+        &file,
+        &serde_json::to_vec(&ports).context("cannot render ports")?,
+    )?;
+    Ok(ports)
+}
+
+/// Makes a token for each user that has none yet and returns all of them by user.
+fn write_tokens(file: &Path, users: &[User]) -> Result<BTreeMap<String, String>> {
+    let old = fs::read_to_string(file).unwrap_or_default();
+    let known: BTreeMap<&str, &str> = old
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split(',');
+            let token = fields.next()?;
+            Some((fields.next()?, token))
+        })
+        .collect();
+    let admin = User::new("admin", &["system:masters"]);
+    let mut text = String::new();
+    let mut tokens = BTreeMap::new();
+    for user in std::iter::once(&admin).chain(users) {
+        let token = match known.get(user.name.as_str()) {
+            Some(token) => (*token).to_owned(),
+            None => random_word()?,
+        };
+        let groups = user.groups.join(",");
+        text.push_str(&format!("{token},{0},{0},\"{groups}\"\n", user.name));
+        tokens.insert(user.name.clone(), token);
+    }
+    write_private(file, &text)?;
+    Ok(tokens)
+}

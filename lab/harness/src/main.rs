@@ -1,0 +1,2 @@
+//! Turns verbs into a lab.
+fn main() {}

@@ -1,0 +1,91 @@
+//! Turns the environment into the places where binaries, sources and caches are.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// Returns the root of the source tree: `BB_ROOT`, else where this crate was built.
+pub fn root() -> PathBuf {
+    if let Some(root) = std::env::var_os("BB_ROOT") {
+        return PathBuf::from(root);
+    }
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_path_buf()
+}
+
+/// Returns the executable with the programs of a management cluster.
+///
+/// `BB_CLUSTER_BIN` names it; else `scripts/cluster.sh --path` says where the one made from
+/// the sources at hand is kept.
+///
+/// # Errors
+/// When it is not there, with the command that builds it.
+pub fn cluster_binary() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("BB_CLUSTER_BIN") {
+        return existing(
+            PathBuf::from(path),
+            "BB_CLUSTER_BIN names a file that is not there",
+        );
+    }
+    let script = root().join("scripts/cluster.sh");
+    let output = Command::new(&script)
+        .arg("--path")
+        .output()
+        .with_context(|| format!("cannot run {} --path", script.display()))?;
+    if !output.status.success() {
+        let words = String::from_utf8_lossy(&output.stderr);
+        bail!("{} --path failed: {}", script.display(), words.trim());
+    }
+    let path = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    let remedy = format!(
+        "run {} first (5 to 9 minutes the first time)",
+        script.display()
+    );
+    existing(path, &remedy)
+}
+
+/// Returns an executable of this workspace: in `BB_BIN_DIR`, else beside the running one.
+///
+/// # Errors
+/// When it is not there, with the command that builds it.
+pub fn binary(name: &str) -> Result<PathBuf> {
+    let folder = match std::env::var_os("BB_BIN_DIR") {
+        Some(folder) => PathBuf::from(folder),
+        None => own_folder()?,
+    };
+    existing(
+        folder.join(name),
+        "run cargo build --workspace --bins first",
+    )
+}
+
+/// Returns the folder of the running executable; a test's is one below its programs'.
+fn own_folder() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("cannot tell which executable runs")?;
+    let folder = own
+        .parent()
+        .context("the running executable has no folder")?;
+    match folder.file_name() {
+        Some(name) if name == "deps" => Ok(folder
+            .parent()
+            .context("deps has no folder above it")?
+            .to_path_buf()),
+        _ => Ok(folder.to_path_buf()),
+    }
+}
+
+/// Returns the folder in which tests keep what they need while they run.
+///
+/// # Errors
+/// When the running executable has no folder.
+pub fn scratch() -> Result<PathBuf> {
+    Ok(own_folder()?.join("lab"))
+}
+
+fn existing(path: PathBuf, remedy: &str) -> Result<PathBuf> {
+    if path.is_file() {
+        return Ok(path);
+    }
+    bail!("{} is not there: {remedy}", path.display())
+}

@@ -1,0 +1,244 @@
+//! Turns a name and a seed into a running router or hypervisor cluster.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::paths;
+use crate::process::Spec;
+use crate::roster::Roster;
+
+const READY_WITHIN: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(20);
+/// How long a stand-in may take to write its state when it is asked to end.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What a stand-in stands in for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A VyOS router.
+    Vyos,
+    /// A Proxmox VE cluster.
+    Proxmox,
+}
+
+impl Kind {
+    /// The program that plays it.
+    #[must_use]
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Vyos => "bb-lab-vyos",
+            Self::Proxmox => "bb-lab-proxmox",
+        }
+    }
+}
+
+/// What a stand-in is started with.
+#[derive(Clone, Debug)]
+pub struct StandInOptions {
+    /// What it stands in for.
+    pub kind: Kind,
+    /// Its name: `r1`, `c1`.
+    pub name: String,
+    /// The key of the router's HTTP API, or the secret of the cluster's API token.
+    pub key: String,
+    /// What it holds when it is new; none: the stand-in's own first state.
+    pub seed: Option<PathBuf>,
+    /// How long things take, as a share of what the real one takes: 1 is as slow, 0 is at once.
+    pub time_scale: f64,
+}
+
+impl StandInOptions {
+    /// A stand-in that does everything at once.
+    #[must_use]
+    pub fn new(kind: Kind, name: &str, key: &str) -> Self {
+        Self {
+            kind,
+            name: name.to_owned(),
+            key: key.to_owned(),
+            seed: None,
+            time_scale: 0.0,
+        }
+    }
+}
+
+/// What a stand-in says about itself once it serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// Its name.
+    pub name: String,
+    /// Where its API is served.
+    pub api: String,
+    /// Where counters are read and faults are injected.
+    pub control: String,
+    /// The certificate to trust, PEM.
+    pub ca_pem: String,
+    /// The SHA-256 fingerprint of its certificate.
+    pub sha256: String,
+    /// Its process id.
+    pub pid: i32,
+}
+
+/// A running router or hypervisor cluster.
+#[derive(Clone, Debug)]
+pub struct StandIn {
+    roster: Arc<Roster>,
+    options: StandInOptions,
+    ready: Ready,
+}
+
+impl StandIn {
+    /// Starts a stand-in in the roster's folder, or finds it running, and waits until it serves.
+    /// One that ran before keeps its state and its addresses.
+    ///
+    /// # Errors
+    /// When its program is not built, or it is not ready within 30 s.
+    pub async fn start(roster: Arc<Roster>, options: StandInOptions) -> Result<Self> {
+        let program = paths::binary(options.kind.program())?;
+        let files = Files::of(roster.dir(), &options.name);
+        if roster.is_current(&options.name, &program)
+            && let Some(ready) = files.ready()
+        {
+            return Ok(Self {
+                roster,
+                options,
+                ready,
+            });
+        }
+        roster.end(&options.name, GRACE)?;
+        let before = files.ready();
+        let _ = fs::remove_file(&files.ready);
+        files.make_folders()?;
+        roster.start(
+            &options.name,
+            &files.spec(program, &options, before.as_ref()),
+        )?;
+        let until = Instant::now() + READY_WITHIN;
+        loop {
+            if let Some(ready) = files.ready() {
+                return Ok(Self {
+                    roster,
+                    options,
+                    ready,
+                });
+            }
+            let name = &options.name;
+            if roster.running(name).is_none() {
+                bail!("{name} ended before it was ready; {}", roster.tail(name));
+            }
+            if Instant::now() >= until {
+                let bound = READY_WITHIN.as_secs();
+                bail!("{name} is not ready after {bound} s; {}", roster.tail(name));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Where it serves, and what to trust.
+    #[must_use]
+    pub fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
+    /// The key or token secret that it accepts.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.options.key
+    }
+
+    /// The journal: a JSON line per call and per commit, secrets masked.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        Files::of(self.roster.dir(), &self.options.name).journal
+    }
+
+    /// Ends it at once, as a power cut would.
+    ///
+    /// # Errors
+    /// When its process does not end.
+    pub fn kill(&self) -> Result<()> {
+        self.roster.end(&self.options.name, Duration::ZERO)
+    }
+
+    /// Ends it and starts it again with the state it had written, at the same addresses.
+    ///
+    /// # Errors
+    /// As [`StandIn::start`].
+    pub async fn restart(self) -> Result<Self> {
+        self.roster.end(&self.options.name, GRACE)?;
+        Self::start(self.roster, self.options).await
+    }
+}
+
+/// Where a stand-in keeps what it writes.
+struct Files {
+    ready: PathBuf,
+    state: PathBuf,
+    journal: PathBuf,
+    log: PathBuf,
+}
+
+impl Files {
+    fn of(dir: &Path, name: &str) -> Self {
+        Self {
+            ready: dir.join("standin").join(format!("{name}.ready.json")),
+            state: dir.join("standin").join(format!("{name}.state.json")),
+            journal: dir.join("journal").join(format!("{name}.jsonl")),
+            log: dir.join("log").join(format!("{name}.log")),
+        }
+    }
+
+    fn make_folders(&self) -> Result<()> {
+        for folder in [&self.ready, &self.journal, &self.log]
+            .into_iter()
+            .filter_map(|f| f.parent())
+        {
+            fs::create_dir_all(folder)
+                .with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        Ok(())
+    }
+
+    fn ready(&self) -> Option<Ready> {
+        serde_json::from_slice(&fs::read(&self.ready).ok()?).ok()
+    }
+
+    fn spec(&self, program: PathBuf, options: &StandInOptions, before: Option<&Ready>) -> Spec {
+        let address = |url: Option<&String>| {
+            let old = url.map(|url| url.rsplit('/').find(|part| !part.is_empty()));
+            old.flatten().unwrap_or("127.0.0.1:0").to_owned()
+        };
+        let mut args = vec![
+            "--name".to_owned(),
+            options.name.clone(),
+            "--listen".to_owned(),
+            address(before.map(|ready| &ready.api)),
+            "--control".to_owned(),
+            address(before.map(|ready| &ready.control)),
+            "--key".to_owned(),
+            options.key.clone(),
+            "--state".to_owned(),
+            self.state.display().to_string(),
+            "--journal".to_owned(),
+            self.journal.display().to_string(),
+            "--time-scale".to_owned(),
+            options.time_scale.to_string(),
+            "--ready-file".to_owned(),
+            self.ready.display().to_string(),
+        ];
+        if let Some(seed) = &options.seed {
+            args.extend(["--seed".to_owned(), seed.display().to_string()]);
+        }
+        Spec {
+            program,
+            args,
+            env: BTreeMap::new(),
+            log: self.log.clone(),
+        }
+    }
+}

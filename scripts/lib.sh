@@ -1,0 +1,22 @@
+# shellcheck shell=bash
+# Turns the environment into the places and words that every script here shares. To be sourced.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cache=${BB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/bitbuilder}
+began=$SECONDS
+
+# Outside of the clone, so that a second clone finds its dependencies built.
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
+# Use the Go and Rust that are here; never fetch another.
+export GOTOOLCHAIN=local
+
+# say WORDS...: a line with the seconds since the script began.
+say() {
+    printf '[%3ds] %s\n' "$((SECONDS - began))" "$*"
+}
+
+# fail WORDS...: the reason on standard error, and the end.
+fail() {
+    printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+    exit 1
+}
