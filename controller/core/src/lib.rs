@@ -1,1 +1,8 @@
-//! Not written yet.
+//! Turns objects and what was observed into plans and conditions.
+//!
+//! Everything here is a function from data to data: no clock, no input or output, no
+//! randomness, so that a decision can be tested by a table and printed before it is acted on.
+
+pub mod proxmox;
+pub mod vyos;
+pub mod world;
