@@ -7,6 +7,7 @@
 
 mod client;
 mod cluster;
+mod controller;
 mod external;
 mod kubeconfig;
 pub mod lab;
@@ -18,11 +19,15 @@ mod ports;
 mod process;
 mod progress;
 mod roster;
+mod shared;
 mod standin;
 
+pub use bb_lab_kit::ready::Ready;
 pub use cluster::{Cluster, Options, Part, User};
+pub use controller::controller;
 pub use objects::{Facts, lab_objects};
 pub use process::{Life, Spec};
 pub use progress::Progress;
 pub use roster::{Record, Roster};
-pub use standin::{Kind, Ready, StandIn, StandInOptions};
+pub use shared::shared;
+pub use standin::{Kind, StandIn, StandInOptions};

@@ -1,2 +1,98 @@
-//! Turns verbs into a lab.
-fn main() {}
+//! Turns `up`, `down` and `status` into a lab on this machine.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use bb_lab_harness::Progress;
+use bb_lab_harness::lab::{self, Up, WithController};
+use clap::{Parser, Subcommand};
+
+/// A management cluster, two routers, two hypervisor clusters and the controller, on one machine.
+#[derive(Parser)]
+#[command(name = "bb-lab", version)]
+struct Cli {
+    /// The folder that holds the lab.
+    #[arg(long, global = true, default_value = ".lab")]
+    dir: PathBuf,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Starts what is missing and returns when everything serves.
+    Up {
+        /// How long things take, as a share of what real routers and clusters take.
+        #[arg(long, default_value_t = 0.1)]
+        time_scale: f64,
+        /// Leaves the controller to you: run bb-controller yourself.
+        #[arg(long)]
+        without_controller: bool,
+    },
+    /// Ends every process of the lab and removes its folder.
+    Down,
+    /// Lists the processes of the lab; fails unless all of them run.
+    Status,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(code) => code,
+        Err(error) => {
+            // When even this cannot be written, the exit code still tells.
+            let _ = writeln!(std::io::stderr().lock(), "bb-lab: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<ExitCode> {
+    let progress = Progress::spoken();
+    match cli.verb {
+        Verb::Up {
+            time_scale,
+            without_controller,
+        } => {
+            let controller = if without_controller {
+                WithController::No
+            } else {
+                WithController::Yes
+            };
+            lab::up(&Up {
+                dir: cli.dir,
+                time_scale,
+                controller,
+                progress,
+            })
+            .await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Down => {
+            lab::down(&cli.dir, progress)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Status => status(&cli.dir),
+    }
+}
+
+fn status(dir: &std::path::Path) -> Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    let mut code = ExitCode::SUCCESS;
+    writeln!(out, "{:<24} {:<8} {:>8}  LOG", "NAME", "STATE", "PID").context("cannot write")?;
+    for (name, record) in lab::status(dir)? {
+        let state = if record.is_alive() {
+            "running"
+        } else {
+            "ended"
+        };
+        if !record.is_alive() {
+            code = ExitCode::FAILURE;
+        }
+        let log = record.log.display();
+        writeln!(out, "{name:<24} {state:<8} {:>8}  {log}", record.pid).context("cannot write")?;
+    }
+    Ok(code)
+}

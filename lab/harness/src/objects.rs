@@ -3,9 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use bb_lab_kit::ready::Ready;
 use serde_json::Value;
-
-use crate::standin::Ready;
 
 /// What a running lab knows about its routers and clusters.
 #[derive(Clone, Debug, Default)]

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use serde::{Deserialize, Serialize};
+use bb_lab_kit::ready::Ready;
 
 use crate::paths;
+use crate::ports;
 use crate::process::Spec;
 use crate::roster::Roster;
 
@@ -67,23 +68,6 @@ impl StandInOptions {
     }
 }
 
-/// What a stand-in says about itself once it serves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ready {
-    /// Its name.
-    pub name: String,
-    /// Where its API is served.
-    pub api: String,
-    /// Where counters are read and faults are injected.
-    pub control: String,
-    /// The certificate to trust, PEM.
-    pub ca_pem: String,
-    /// The SHA-256 fingerprint of its certificate.
-    pub sha256: String,
-    /// Its process id.
-    pub pid: i32,
-}
-
 /// A running router or hypervisor cluster.
 #[derive(Clone, Debug)]
 pub struct StandIn {
@@ -116,7 +100,7 @@ impl StandIn {
         files.make_folders()?;
         roster.start(
             &options.name,
-            &files.spec(program, &options, before.as_ref()),
+            &files.spec(program, &options, before.as_ref())?,
         )?;
         let until = Instant::now() + READY_WITHIN;
         loop {
@@ -205,40 +189,48 @@ impl Files {
     }
 
     fn ready(&self) -> Option<Ready> {
-        serde_json::from_slice(&fs::read(&self.ready).ok()?).ok()
+        Ready::read(&self.ready).ok()
     }
 
-    fn spec(&self, program: PathBuf, options: &StandInOptions, before: Option<&Ready>) -> Spec {
-        let address = |url: Option<&String>| {
-            let old = url.map(|url| url.rsplit('/').find(|part| !part.is_empty()));
-            old.flatten().unwrap_or("127.0.0.1:0").to_owned()
-        };
-        let mut args = vec![
-            "--name".to_owned(),
-            options.name.clone(),
-            "--listen".to_owned(),
-            address(before.map(|ready| &ready.api)),
-            "--control".to_owned(),
-            address(before.map(|ready| &ready.control)),
-            "--key".to_owned(),
-            options.key.clone(),
-            "--state".to_owned(),
-            self.state.display().to_string(),
-            "--journal".to_owned(),
-            self.journal.display().to_string(),
-            "--time-scale".to_owned(),
-            options.time_scale.to_string(),
-            "--ready-file".to_owned(),
-            self.ready.display().to_string(),
+    fn spec(
+        &self,
+        program: PathBuf,
+        options: &StandInOptions,
+        before: Option<&Ready>,
+    ) -> Result<Spec> {
+        let flags = [
+            ("--name", options.name.clone()),
+            ("--listen", address(before.map(|ready| &*ready.api))?),
+            ("--control", address(before.map(|ready| &*ready.control))?),
+            ("--key", options.key.clone()),
+            ("--state", self.state.display().to_string()),
+            ("--journal", self.journal.display().to_string()),
+            ("--time-scale", options.time_scale.to_string()),
+            ("--ready-file", self.ready.display().to_string()),
         ];
+        let mut args: Vec<String> = flags
+            .into_iter()
+            .flat_map(|(flag, value)| [flag.to_owned(), value])
+            .collect();
         if let Some(seed) = &options.seed {
             args.extend(["--seed".to_owned(), seed.display().to_string()]);
         }
-        Spec {
+        Ok(Spec {
             program,
             args,
             env: BTreeMap::new(),
             log: self.log.clone(),
-        }
+        })
+    }
+}
+
+/// Returns the host and port of an earlier URL, or a port of our choice.
+fn address(before: Option<&str>) -> Result<String> {
+    let old = before
+        .and_then(|url| url.split("//").nth(1))
+        .map(|rest| rest.trim_end_matches('/'));
+    match old {
+        Some(address) => Ok(address.to_owned()),
+        None => Ok(format!("127.0.0.1:{}", ports::free()?)),
     }
 }

@@ -1,0 +1,59 @@
+//! Turns a kubeconfig into a running controller.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::paths;
+use crate::process::Spec;
+use crate::roster::{Record, Roster};
+
+/// How long a controller may take to end when it is asked to: it finishes the pass under way.
+const GRACE: Duration = Duration::from_secs(10);
+/// One that has lived this long has read its flags and its kubeconfig.
+const SETTLED: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Starts `bb-controller` in the roster's folder under a name of choice, unless it runs there
+/// from the executable as it is now. Further flags follow `--kubeconfig`.
+///
+/// # Errors
+/// When its program is not built, or it ends at once.
+pub async fn controller(
+    roster: &Roster,
+    name: &str,
+    kubeconfig: &Path,
+    flags: &[&str],
+) -> Result<Record> {
+    let program = paths::binary("bb-controller")?;
+    if roster.is_current(name, &program)
+        && let Some(record) = roster.running(name)
+    {
+        return Ok(record);
+    }
+    roster.end(name, GRACE)?;
+    let log = roster.dir().join("log");
+    std::fs::create_dir_all(&log).with_context(|| format!("cannot make {}", log.display()))?;
+    let mut args = vec!["--kubeconfig".to_owned(), kubeconfig.display().to_string()];
+    args.extend(flags.iter().map(|flag| (*flag).to_owned()));
+    let log = log.join(format!("{name}.log"));
+    let record = roster.start(
+        name,
+        &Spec {
+            program,
+            args,
+            env: BTreeMap::new(),
+            log,
+        },
+    )?;
+    let until = Instant::now() + SETTLED;
+    while Instant::now() < until {
+        if !record.is_alive() {
+            bail!("{name} ended at once; {}", roster.tail(name));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(record)
+}
