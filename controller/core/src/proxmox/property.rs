@@ -3,6 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+/// Parts that people expect first; Proxmox VE takes any order.
+const FIRST: [&str; 7] = [
+    "virtio", "e1000", "rtl8139", "vmxnet3", "name", "bridge", "ip",
+];
+
 /// A value of the form `[KEY=]VALUE,KEY=VALUE...`.
 ///
 /// Proxmox VE gives the parts back in an order of its own and adds some: it is compared part
@@ -46,12 +51,26 @@ impl Property {
 
 impl fmt::Display for Property {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head = self.head.iter().cloned();
-        let parts = self
-            .parts
-            .iter()
+        let rank = |key: &str| {
+            FIRST
+                .iter()
+                .position(|first| *first == key)
+                .unwrap_or(FIRST.len())
+        };
+        let mut parts: Vec<(&String, &String)> = self.parts.iter().collect();
+        parts.sort_by_key(|(key, _)| rank(key));
+        let parts = parts
+            .into_iter()
             .map(|(key, value)| format!("{key}={value}"));
-        f.write_str(&head.chain(parts).collect::<Vec<_>>().join(","))
+        f.write_str(
+            &self
+                .head
+                .iter()
+                .cloned()
+                .chain(parts)
+                .collect::<Vec<_>>()
+                .join(","),
+        )
     }
 }
 

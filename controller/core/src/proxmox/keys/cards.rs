@@ -115,10 +115,7 @@ pub(super) fn diff(diff: &mut KeyDiff, guest: &DesiredGuest, config: &GuestConfi
             let want = ipconfig(nic);
             let have = config.effective(&key).map(Property::parse);
             if have.as_ref() != Some(&want) {
-                // The address comes first by custom; Proxmox VE takes any order.
-                let gateway = nic.gateway.map(|gateway| format!(",gw={gateway}"));
-                let address = format!("ip={}/{}", nic.address, nic.prefix_len);
-                diff.set.insert(key, address + &gateway.unwrap_or_default());
+                diff.set.insert(key, want.to_string());
             }
         }
     }

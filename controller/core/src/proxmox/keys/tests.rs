@@ -97,7 +97,20 @@ fn written(guest: &DesiredGuest, config: &GuestConfig) -> GuestConfig {
 fn a_fresh_clone_gets_everything_in_one_write() {
     let diff = diff("c1", None, &guest(), &Disks::new(), &template());
     let lines: Vec<String> = diff.set.iter().map(|(k, v)| format!("{k}: {v}")).collect();
-    insta::assert_snapshot!(lines.join("\n"), @"");
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    cores: 2
+    ipconfig0: ip=10.0.0.5/24,gw=10.0.0.1
+    ipconfig1: ip=10.0.0.6/24
+    memory: 2048
+    nameserver: 10.0.0.1 10.0.0.2
+    net0: virtio=BC:24:11:00:00:05,bridge=vmbr0,tag=10
+    net1: virtio=BC:24:11:00:00:06,bridge=vmbr0,tag=11
+    onboot: 1
+    searchdomain: acme.example
+    sockets: 1
+    sshkeys: ssh-ed25519%20AAAAC3NzaC1lZDI1NTE5AAAAIPXd%2B%2F0y%20op%40x
+    tags: bb-d0f631ca-a24a7f55f278;tmpl
+    ");
     assert_eq!(diff.delete, BTreeSet::from(["net2".to_owned()]));
 }
 
@@ -139,7 +152,7 @@ fn what_people_set_on_a_card_of_ours_survives_a_rewrite() {
     let rated = "virtio=BC:24:11:00:00:05,bridge=vmbr0,firewall=1,rate=10,tag=99";
     seen.current.insert("net0".into(), rated.into());
     let diff = diff("c1", None, &guest(), &Disks::new(), &seen);
-    let kept = "bridge=vmbr0,firewall=1,rate=10,tag=10,virtio=BC:24:11:00:00:05";
+    let kept = "virtio=BC:24:11:00:00:05,bridge=vmbr0,firewall=1,rate=10,tag=10";
     assert_eq!(
         diff.set,
         BTreeMap::from([("net0".to_owned(), kept.to_owned())])
@@ -291,5 +304,23 @@ fn the_fingerprint_moves_with_whatever_is_written_and_with_nothing_else() {
 fn a_container_is_described_whole_in_one_call() {
     let all = container_parameters("c1", "tenants", &container());
     let lines: Vec<String> = all.iter().map(|(k, v)| format!("{k}: {v}")).collect();
-    insta::assert_snapshot!(lines.join("\n"), @"");
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    cores: 2
+    description: bitbuilder c1/u-1 acme/web
+    features: nesting=1
+    hostname: web
+    memory: 2048
+    nameserver: 10.0.0.1 10.0.0.2
+    net0: name=eth0,bridge=vmbr0,ip=10.0.0.5/24,gw=10.0.0.1,hwaddr=BC:24:11:00:00:05,tag=10,type=veth
+    net1: name=eth1,bridge=vmbr0,ip=10.0.0.6/24,hwaddr=BC:24:11:00:00:06,tag=11,type=veth
+    onboot: 1
+    ostemplate: local:vztmpl/a.tar.zst
+    pool: tenants
+    rootfs: local:10
+    searchdomain: acme.example
+    ssh-public-keys: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPXd+/0y op@x
+    tags: bb-d0f631ca-a24a7f55f278
+    unprivileged: 1
+    vmid: 5001
+    ");
 }
