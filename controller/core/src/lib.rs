@@ -3,6 +3,9 @@
 //! Everything here is a function from data to data: no clock, no input or output, no
 //! randomness, so that a decision can be tested by a table and printed before it is acted on.
 
+pub mod allocate;
 pub mod proxmox;
+pub mod render;
+pub mod resolve;
 pub mod vyos;
 pub mod world;

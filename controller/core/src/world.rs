@@ -24,7 +24,10 @@ impl Key {
     /// The key of `name` in `namespace`.
     #[must_use]
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 
     /// The key of a namespaced object.
@@ -55,9 +58,17 @@ impl NamespaceView {
     /// Reads labels and owner references.
     #[must_use]
     pub fn of(meta: &ObjectMeta) -> Self {
-        let owner = meta.owner_references.iter().flatten().find(|o| o.kind == "Tenant");
+        let owner = meta
+            .owner_references
+            .iter()
+            .flatten()
+            .find(|o| o.kind == "Tenant");
         Self {
-            tenant: meta.labels.as_ref().and_then(|l| l.get(TENANT_LABEL)).cloned(),
+            tenant: meta
+                .labels
+                .as_ref()
+                .and_then(|l| l.get(TENANT_LABEL))
+                .cloned(),
             owner: owner.map(|o| o.uid.clone()),
             deleting: meta.deletion_timestamp.is_some(),
         }
@@ -92,6 +103,26 @@ impl World {
         let owned = view.owner.is_some() && view.owner == tenant.uid();
         owned.then_some(tenant)
     }
+
+    /// The instances that have a card in a network, or are recorded to have one.
+    pub fn users_of<'a>(&'a self, network: &'a Key) -> impl Iterator<Item = &'a Key> {
+        let first = Key::new(&network.namespace, "");
+        self.instances
+            .range(first..)
+            .take_while(|(key, _)| key.namespace == network.namespace)
+            .filter(|(_, instance)| {
+                let recorded = instance.status.iter().flat_map(|s| &s.addresses);
+                instance.spec.networks.iter().any(|nic| nic.network == network.name)
+                    || recorded.into_iter().any(|nic| nic.network == network.name)
+            })
+            .map(|(key, _)| key)
+    }
+
+    /// Whether an instance has a card in a network.
+    #[must_use]
+    pub fn in_use(&self, network: &Key) -> bool {
+        self.users_of(network).next().is_some()
+    }
 }
 
 /// It is being deleted.
@@ -109,7 +140,10 @@ pub fn finalized(object: &impl ResourceExt) -> bool {
 /// It is paused by annotation.
 #[must_use]
 pub fn paused(object: &impl ResourceExt) -> bool {
-    object.annotations().get(PAUSED).is_some_and(|v| v == "true")
+    object
+        .annotations()
+        .get(PAUSED)
+        .is_some_and(|v| v == "true")
 }
 
 /// Its UID; empty only for an object that never was in an API.

@@ -59,7 +59,8 @@ impl Lines {
 
     /// Adds one line, given as words.
     pub fn set(&mut self, words: &[&str]) {
-        self.0.insert(words.iter().map(|w| (*w).to_owned()).collect());
+        self.0
+            .insert(words.iter().map(|w| (*w).to_owned()).collect());
     }
 
     /// Adds one line.
@@ -98,7 +99,9 @@ impl Lines {
     /// The lines at or below `root`, in order. A search, not a scan: lines below a node stand
     /// together.
     pub fn below<'a>(&'a self, root: &'a [String]) -> impl Iterator<Item = &'a Path> {
-        self.0.range(root.to_vec()..).take_while(move |line| line.starts_with(root))
+        self.0
+            .range(root.to_vec()..)
+            .take_while(move |line| line.starts_with(root))
     }
 
     /// Whether anything is at or below `root`.
@@ -134,7 +137,9 @@ impl Lines {
         for line in &self.0 {
             let mut node = &mut root;
             for word in line {
-                let child = node.entry(word.clone()).or_insert_with(|| Value::Object(Map::new()));
+                let child = node
+                    .entry(word.clone())
+                    .or_insert_with(|| Value::Object(Map::new()));
                 let Value::Object(next) = child else { break };
                 node = next;
             }

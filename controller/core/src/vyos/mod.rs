@@ -4,4 +4,4 @@ pub mod lines;
 pub mod plan;
 
 pub use lines::{Lines, Path};
-pub use plan::{Claim, Command, Desired, Plan, Root, Verb, plan};
+pub use plan::{Claim, Command, Desired, Held, Plan, Root, Verb, Want, plan};

@@ -119,8 +119,13 @@ pub fn mark(installation: &str, owner: &str, label: &str) -> String {
 }
 
 fn owner_of<'a>(installation: &str, description: &'a str) -> Option<&'a str> {
-    let rest = description.strip_prefix("bitbuilder ")?.strip_prefix(installation)?;
-    rest.strip_prefix('/')?.split(' ').next().filter(|uid| !uid.is_empty())
+    let rest = description
+        .strip_prefix("bitbuilder ")?
+        .strip_prefix(installation)?;
+    rest.strip_prefix('/')?
+        .split(' ')
+        .next()
+        .filter(|uid| !uid.is_empty())
 }
 
 /// Finds every node that carries a mark of `installation`, and whose it is.
@@ -129,7 +134,9 @@ pub fn marks(installation: &str, observed: &Lines) -> BTreeMap<Path, Uid> {
     observed
         .iter()
         .filter_map(|line| {
-            let [root @ .., leaf, text] = line.as_slice() else { return None };
+            let [root @ .., leaf, text] = line.as_slice() else {
+                return None;
+            };
             let owner = owner_of(installation, text).filter(|_| leaf == "description")?;
             Some((root.to_vec(), owner.to_owned()))
         })
@@ -142,11 +149,17 @@ pub fn plan(desired: &Desired, observed: &Lines) -> Plan {
     let marks = marks(&desired.installation, observed);
     let mut claims: Vec<&Claim> = desired.claims.iter().collect();
     claims.sort_by(|a, b| a.owner.cmp(&b.owner));
-    let mut plan = Plan { present: marks.values().cloned().collect(), ..Plan::default() };
+    let mut plan = Plan {
+        present: marks.values().cloned().collect(),
+        ..Plan::default()
+    };
     let mut deletes: Vec<Command> = Vec::new();
     let mut sets: Vec<Command> = Vec::new();
     for claim in &claims {
-        let mine = marks.iter().filter(|(_, owner)| **owner == claim.owner).map(|(root, _)| root);
+        let mine = marks
+            .iter()
+            .filter(|(_, owner)| **owner == claim.owner)
+            .map(|(root, _)| root);
         match &claim.want {
             Want::Untouched => {}
             Want::Absent => {
@@ -176,7 +189,11 @@ pub fn plan(desired: &Desired, observed: &Lines) -> Plan {
 }
 
 fn command(claim: &Claim, verb: Verb, path: Path) -> Command {
-    Command { owner: claim.owner.clone(), verb, path }
+    Command {
+        owner: claim.owner.clone(),
+        verb,
+        path,
+    }
 }
 
 /// Says which root is there and not the claim's.
@@ -225,7 +242,10 @@ fn difference(
             gone.insert(line[..depth].to_vec());
         }
     }
-    deletes.extend(gone.into_iter().map(|path| command(claim, Verb::Delete, path)));
+    deletes.extend(
+        gone.into_iter()
+            .map(|path| command(claim, Verb::Delete, path)),
+    );
     let missing = lines.iter().filter(|line| !observed.any_below(line));
     sets.extend(missing.map(|line| command(claim, Verb::Set, line.clone())));
 }
@@ -238,8 +258,11 @@ fn hold_referenced_vrfs(
     deletes: &mut Vec<Command>,
     held: &mut BTreeMap<Uid, Held>,
 ) {
-    let roots: Vec<Path> =
-        deletes.iter().filter(|c| c.verb == Verb::Delete).map(|c| c.path.clone()).collect();
+    let roots: Vec<Path> = deletes
+        .iter()
+        .filter(|c| c.verb == Verb::Delete)
+        .map(|c| c.path.clone())
+        .collect();
     deletes.retain(|command| {
         let [a, b, vrf] = command.path.as_slice() else { return true };
         if a != "vrf" || b != "name" {

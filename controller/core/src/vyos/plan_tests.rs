@@ -19,8 +19,15 @@ fn vif(owner: &str, number: u16, address: &str) -> Claim {
         line.extend([leaf.to_owned(), value]);
         lines.insert(line);
     }
-    let want = Want::Present { roots: vec![Root(root)], lines };
-    Claim { owner: owner.to_owned(), label: owner.to_owned(), want }
+    let want = Want::Present {
+        roots: vec![Root(root)],
+        lines,
+    };
+    Claim {
+        owner: owner.to_owned(),
+        label: owner.to_owned(),
+        want,
+    }
 }
 
 fn vrf(owner: &str) -> Claim {
@@ -30,16 +37,29 @@ fn vrf(owner: &str) -> Claim {
     let mut line = root.clone();
     line.extend(["description".to_owned(), mark(HERE, owner, owner)]);
     lines.insert(line);
-    let want = Want::Present { roots: vec![Root(root)], lines };
-    Claim { owner: owner.to_owned(), label: owner.to_owned(), want }
+    let want = Want::Present {
+        roots: vec![Root(root)],
+        lines,
+    };
+    Claim {
+        owner: owner.to_owned(),
+        label: owner.to_owned(),
+        want,
+    }
 }
 
 fn desired(claims: Vec<Claim>) -> Desired {
-    Desired { installation: HERE.to_owned(), claims }
+    Desired {
+        installation: HERE.to_owned(),
+        claims,
+    }
 }
 
 fn absent(claim: &Claim) -> Claim {
-    Claim { want: Want::Absent, ..claim.clone() }
+    Claim {
+        want: Want::Absent,
+        ..claim.clone()
+    }
 }
 
 fn shown(plan: &Plan) -> Vec<String> {
@@ -87,11 +107,19 @@ fn a_changed_value_is_one_delete_and_one_set() {
 #[test]
 fn what_a_person_added_below_our_node_goes_by_its_highest_node() {
     let claim = vif("u1", 110, "10.0.0.1/24");
-    let mut running = apply(&foreign(), &plan(&desired(vec![claim.clone()]), &foreign()).commands);
+    let mut running = apply(
+        &foreign(),
+        &plan(&desired(vec![claim.clone()]), &foreign()).commands,
+    );
     running.insert(words("interfaces ethernet eth2 vif 110 ip adjust-mss 1400"));
-    running.insert(words("interfaces ethernet eth2 vif 110 ip enable-arp-accept"));
+    running.insert(words(
+        "interfaces ethernet eth2 vif 110 ip enable-arp-accept",
+    ));
     let repair = plan(&desired(vec![claim]), &running);
-    assert_eq!(shown(&repair), ["delete interfaces ethernet eth2 vif 110 ip"]);
+    assert_eq!(
+        shown(&repair),
+        ["delete interfaces ethernet eth2 vif 110 ip"]
+    );
 }
 
 #[test]
@@ -112,26 +140,42 @@ fn a_node_with_the_mark_of_another_installation_is_a_conflict() {
     let planned = plan(&desired(vec![vif("u1", 110, "10.0.0.1/24")]), &running);
     assert_eq!(planned.commands, []);
     assert_eq!(planned.held["u1"].reason, Reason::Conflict);
-    assert_eq!(plan(&desired(vec![absent(&vif("u1", 110, ""))]), &running).commands, []);
+    assert_eq!(
+        plan(&desired(vec![absent(&vif("u1", 110, ""))]), &running).commands,
+        []
+    );
 }
 
 #[test]
 fn marks_that_no_object_accounts_for_are_reported_and_stay() {
     let claim = vif("u1", 110, "10.0.0.1/24");
-    let running = apply(&foreign(), &plan(&desired(vec![claim]), &foreign()).commands);
+    let running = apply(
+        &foreign(),
+        &plan(&desired(vec![claim]), &foreign()).commands,
+    );
     let planned = plan(&desired(vec![]), &running);
     assert_eq!(planned.commands, []);
-    assert_eq!(planned.orphans, ["interfaces ethernet eth2 vif 110 (of u1)"]);
+    assert_eq!(
+        planned.orphans,
+        ["interfaces ethernet eth2 vif 110 (of u1)"]
+    );
 }
 
 #[test]
 fn a_vrf_stays_while_a_line_of_somebody_else_refers_to_it() {
     let claim = vrf("t1");
-    let mut running = apply(&foreign(), &plan(&desired(vec![claim.clone()]), &foreign()).commands);
+    let mut running = apply(
+        &foreign(),
+        &plan(&desired(vec![claim.clone()]), &foreign()).commands,
+    );
     running.insert(words("interfaces ethernet eth5 vrf bb1000"));
     let held = plan(&desired(vec![absent(&claim)]), &running);
     assert_eq!(held.commands, []);
-    assert!(held.held["t1"].message.contains("interfaces ethernet eth5 vrf bb1000"));
+    assert!(
+        held.held["t1"]
+            .message
+            .contains("interfaces ethernet eth5 vrf bb1000")
+    );
     running.remove(&words("interfaces ethernet eth5 vrf bb1000"));
     assert_eq!(
         shown(&plan(&desired(vec![absent(&claim)]), &running)),
@@ -164,7 +208,11 @@ fn any_claims() -> impl Strategy<Value = Vec<Claim>> {
             if !taken.insert(number) {
                 continue;
             }
-            let claim = vif(&format!("u{owner}"), number, &format!("10.0.{number}.{host}/24"));
+            let claim = vif(
+                &format!("u{owner}"),
+                number,
+                &format!("10.0.{number}.{host}/24"),
+            );
             claims.push(if kind == 0 { absent(&claim) } else { claim });
         }
         claims

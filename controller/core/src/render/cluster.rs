@@ -1,0 +1,221 @@
+//! Turns instances and volumes into the guests and disks that one cluster should have.
+
+use std::net::Ipv4Addr;
+
+use bb_crds::instance::{DeletionPolicy, Power};
+use bb_crds::volume::ReclaimPolicy;
+use bb_crds::{Instance, Volume};
+
+use crate::proxmox::mark;
+use crate::proxmox::model::{
+    Attachment, ClusterSettings, Desired, DesiredGuest, DesiredNic, DesiredVolume, Fate, Source,
+};
+use crate::resolve::{ClusterR, ImageKind, InstanceR, Resolved, recorded_vmid};
+use crate::world::{Key, World, deleting, paused, uid};
+
+/// The root disk of a container where none is asked for, in GiB.
+const CONTAINER_DISK_GIB: u64 = 4;
+/// The MTU that a card has where none is set.
+const DEFAULT_MTU: u16 = 1500;
+
+/// Renders one cluster whole. `None` where its Provider cannot be understood.
+#[must_use]
+pub fn cluster(
+    world: &World,
+    resolved: &Resolved,
+    name: &str,
+    installation: &str,
+) -> Option<Desired> {
+    let target = resolved.clusters.get(name)?;
+    let at = At { world, resolved, name, target };
+    let guests = world.instances.iter().filter_map(|(key, object)| at.guest(key, object));
+    let volumes = world.volumes.iter().filter_map(|(key, object)| at.volume(key, object));
+    Some(Desired {
+        cluster: ClusterSettings {
+            installation: installation.to_owned(),
+            pool: target.pool.clone(),
+            holder: target.holder,
+            vmids: target.vmids,
+            clones: target.clones,
+            tasks: target.tasks,
+            observe_only: target.observe_only,
+        },
+        guests: guests.collect(),
+        volumes: volumes.collect(),
+    })
+}
+
+struct At<'a> {
+    world: &'a World,
+    resolved: &'a Resolved,
+    name: &'a str,
+    target: &'a ClusterR,
+}
+
+impl At<'_> {
+    fn guest(&self, key: &Key, object: &Instance) -> Option<DesiredGuest> {
+        let status = object.status.as_ref()?;
+        if status.cluster.as_deref() != Some(self.name) {
+            return None;
+        }
+        let vmid = recorded_vmid(status.provider_id.as_deref())?;
+        let fate = match (deleting(object), object.spec.deletion_policy) {
+            _ if paused(object) => Fate::Hold,
+            (true, _) if object.spec.deletion_protection => Fate::Hold,
+            (true, DeletionPolicy::Delete) => Fate::Destroy,
+            (true, DeletionPolicy::Orphan) => Fate::Release,
+            (false, _) => Fate::Keep,
+        };
+        let full = self.resolved.instances.get(key).and_then(|i| self.described(i));
+        let mut guest = match full {
+            Some(guest) => guest,
+            // It cannot be understood just now, or is to go: nothing is changed by it.
+            None => DesiredGuest {
+                uid: uid(object),
+                namespace: key.namespace.clone(),
+                name: key.name.clone(),
+                vmid,
+                source: self.source_of(object),
+                cores: 1,
+                memory_mib: 64,
+                disk_gib: None,
+                nics: Vec::new(),
+                dns_servers: Vec::new(),
+                dns_domain: None,
+                ssh_keys: Vec::new(),
+                volumes: Vec::new(),
+                power: Power::Stopped,
+                fate: Fate::Hold,
+                settled: None,
+            },
+        };
+        if guest.fate == Fate::Keep || fate != Fate::Keep {
+            guest.fate = fate;
+        }
+        guest.settled = status.applied.clone();
+        Some(guest)
+    }
+
+    /// What kind of guest an object that is not understood just now is.
+    fn source_of(&self, object: &Instance) -> Source {
+        use bb_crds::instance::InstanceType;
+        match object.spec.type_ {
+            InstanceType::VirtualMachine => Source::Template {
+                vmid: recorded_vmid(object.status.as_ref().and_then(|s| s.provider_id.as_deref()))
+                    .unwrap_or_else(|| self.target.holder.unwrap_or(lowest_vmid())),
+                full: false,
+                storage: None,
+            },
+            InstanceType::Container => Source::Archive {
+                volid: String::new(),
+                storage: String::new(),
+                disk_gib: CONTAINER_DISK_GIB,
+            },
+        }
+    }
+
+    /// Everything of a guest, once all that it names has its numbers.
+    fn described(&self, instance: &InstanceR) -> Option<DesiredGuest> {
+        let mut nics = Vec::new();
+        let mut dns: (Vec<String>, Option<String>) = (Vec::new(), None);
+        for (at, nic) in instance.nics.iter().enumerate() {
+            let network = self.resolved.networks.get(&nic.network)?;
+            let (trunk, bridge) = network
+                .trunks
+                .iter()
+                .find_map(|t| Some((&t.key, t.bridges.get(self.name)?)))?;
+            let address: Ipv4Addr = nic.recorded?;
+            nics.push(DesiredNic {
+                bridge: bridge.clone(),
+                vlan: *network.vlans.get(trunk)?,
+                mac: crate::allocate::mac(&instance.uid, &nic.name),
+                address,
+                prefix_len: network.prefix.prefix_len(),
+                gateway: (at == 0).then_some(network.gateway),
+                mtu: Some(network.mtu).filter(|mtu| *mtu != DEFAULT_MTU),
+            });
+            if at == 0 {
+                dns = (network.dns_servers.clone(), network.dns_domain.clone());
+            }
+        }
+        let mut volumes = Vec::new();
+        for key in &instance.volumes {
+            let volume = self.resolved.volumes.get(key)?;
+            let recorded = self.world.volumes.get(key)?.status.as_ref()?;
+            recorded.cluster.as_ref()?;
+            volumes.push(Attachment {
+                volume_uid: volume.uid.clone(),
+                volid_name: mark::volume_name(self.target.holder?, &volume.uid),
+                serial: mark::serial(&volume.uid),
+            });
+        }
+        let source = match &instance.image.kind {
+            ImageKind::Template(vmid) => Source::Template {
+                vmid: *vmid,
+                full: instance.image.clone == bb_crds::provider::CloneMode::Full,
+                storage: instance.image.storage.clone(),
+            },
+            ImageKind::Archive(volid) => Source::Archive {
+                volid: volid.clone(),
+                storage: instance.image.storage.clone()?,
+                disk_gib: instance.disk_gib.unwrap_or(CONTAINER_DISK_GIB),
+            },
+        };
+        Some(DesiredGuest {
+            uid: instance.uid.clone(),
+            namespace: instance.key.namespace.clone(),
+            name: instance.key.name.clone(),
+            vmid: instance.vmid?,
+            source,
+            cores: instance.cores,
+            memory_mib: instance.memory_mib,
+            disk_gib: instance.disk_gib,
+            nics,
+            dns_servers: dns.0,
+            dns_domain: dns.1,
+            ssh_keys: instance.ssh_keys.clone(),
+            volumes,
+            power: instance.power,
+            fate: Fate::Keep,
+            settled: None,
+        })
+    }
+
+    fn volume(&self, key: &Key, object: &Volume) -> Option<DesiredVolume> {
+        let status = object.status.as_ref()?;
+        if status.cluster.as_deref() != Some(self.name) {
+            return None;
+        }
+        let understood = self.resolved.volumes.get(key);
+        let user = understood
+            .and_then(|v| v.user.as_ref())
+            .and_then(|user| self.world.instances.get(user))
+            .filter(|instance| !deleting(instance.as_ref()));
+        let fate = match (deleting(object), object.spec.reclaim_policy) {
+            _ if paused(object) => Fate::Hold,
+            (false, _) => understood.map_or(Fate::Hold, |_| Fate::Keep),
+            // Somebody still names it: it stays until they do not.
+            (true, _) if user.is_some() => Fate::Keep,
+            (true, ReclaimPolicy::Delete) => Fate::Destroy,
+            (true, ReclaimPolicy::Retain) => Fate::Release,
+        };
+        let size_gib = understood
+            .map(|v| v.size_gib)
+            .or_else(|| object.spec.size.gibibytes().ok())
+            .unwrap_or(1);
+        Some(DesiredVolume {
+            uid: uid(object),
+            namespace: key.namespace.clone(),
+            name: key.name.clone(),
+            storage: status.storage.clone()?,
+            size_gib,
+            fate,
+            attached_to: user.map(|instance| uid(instance.as_ref())),
+            settled: status.size.as_deref() == Some(format!("{size_gib}Gi").as_str()),
+        })
+    }
+}
+
+fn lowest_vmid() -> bb_crds::ids::Vmid {
+    bb_crds::ids::Vmid::try_from(bb_crds::ids::Vmid::MIN).expect("the least is within the bounds")
+}

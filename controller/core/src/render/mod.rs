@@ -1,0 +1,7 @@
+//! Turns what objects mean into what each target should have.
+
+mod cluster;
+mod router;
+
+pub use cluster::cluster;
+pub use router::router;

@@ -1,0 +1,351 @@
+//! Turns Regions and Providers into what they mean for everything else.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use bb_crds::ids::Vmid;
+use bb_crds::provider::{CloneMode, ManagementPolicy, Proxmox};
+use bb_crds::{Provider, Region};
+
+use super::{Id, Problem, Resolved, TrunkKey};
+use crate::world::World;
+
+/// A Region, understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegionR {
+    /// The AS number.
+    pub asn: u32,
+    /// The VNIs to give out.
+    pub vnis: (u32, u32),
+    /// The VRF tables to give out.
+    pub tables: (u32, u32),
+    /// The MTU of the underlay, in bytes.
+    pub mtu: u16,
+    /// The ways from clusters to routers that hold together.
+    pub attachments: Vec<AttachmentR>,
+}
+
+/// A way from a cluster to a router, understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachmentR {
+    /// The cluster's Provider.
+    pub cluster: String,
+    /// The cluster's zone.
+    pub zone: String,
+    /// Router and interface.
+    pub trunk: TrunkKey,
+    /// The bridge on the cluster's nodes.
+    pub bridge: String,
+    /// The VLANs to give out.
+    pub vlans: (u32, u32),
+}
+
+/// A router, understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouterR {
+    /// The Region that it belongs to.
+    pub region: String,
+    /// BGP router ID and VTEP address.
+    pub router_id: Ipv4Addr,
+    /// Nothing is written to it.
+    pub observe_only: bool,
+    /// The tenants that may use it; empty means all.
+    pub tenants: Vec<String>,
+}
+
+/// A cluster, understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterR {
+    /// The Region that it belongs to.
+    pub region: String,
+    /// The zone that it stands in.
+    pub zone: String,
+    /// The VMIDs to give out.
+    pub vmids: (u32, u32),
+    /// The pool of every guest.
+    pub pool: String,
+    /// The guest under whose name volumes are allocated.
+    pub holder: Option<Vmid>,
+    /// Storages by class, in the order in which they were given.
+    pub storage: Vec<(String, String)>,
+    /// Images by name.
+    pub images: BTreeMap<String, ImageR>,
+    /// Clones at once.
+    pub clones: usize,
+    /// Tasks at once.
+    pub tasks: usize,
+    /// Nothing is written to it.
+    pub observe_only: bool,
+    /// The tenants that may use it; empty means all.
+    pub tenants: Vec<String>,
+}
+
+/// An image, understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageR {
+    /// Its name.
+    pub name: String,
+    /// A template or an archive.
+    pub kind: ImageKind,
+    /// How a template is cloned.
+    pub clone: CloneMode,
+    /// The storage of a full copy or of a container's root.
+    pub storage: Option<String>,
+}
+
+/// What an image is in Proxmox VE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImageKind {
+    /// A template guest.
+    Template(Vmid),
+    /// A container archive by volume id.
+    Archive(String),
+}
+
+impl ClusterR {
+    /// The storage of a class; of the first class where none is named.
+    #[must_use]
+    pub fn storage(&self, class: Option<&str>) -> Option<&str> {
+        let mut classes = self.storage.iter();
+        let found = match class {
+            Some(class) => classes.find(|(name, _)| name == class),
+            None => classes.next(),
+        };
+        found.map(|(_, storage)| storage.as_str())
+    }
+}
+
+pub(super) fn resolve(world: &World, resolved: &mut Resolved) {
+    for (name, provider) in &world.providers {
+        if let Err(problem) = provider_of(world, name, provider, resolved) {
+            resolved
+                .problems
+                .insert(Id::Provider(name.clone()), problem);
+        }
+    }
+    for (name, region) in &world.regions {
+        match region_of(region, resolved) {
+            Ok((region, problem)) => {
+                resolved.regions.insert(name.clone(), region);
+                if let Some(problem) = problem {
+                    resolved.problems.insert(Id::Region(name.clone()), problem);
+                }
+            }
+            Err(problem) => {
+                resolved.problems.insert(Id::Region(name.clone()), problem);
+            }
+        }
+    }
+}
+
+fn provider_of(
+    world: &World,
+    name: &str,
+    provider: &Provider,
+    resolved: &mut Resolved,
+) -> Result<(), Problem> {
+    let spec = &provider.spec;
+    if !world.regions.contains_key(&spec.region) {
+        return Err(Problem::not_found(format!(
+            "spec.region: there is no Region `{}`; create it, or name one of: {}",
+            spec.region,
+            names(world.regions.keys())
+        )));
+    }
+    let observe_only = spec.management_policy == ManagementPolicy::Observe;
+    if let Some(vyos) = &spec.vyos {
+        let router_id = vyos.router_id.parse().map_err(|_| {
+            Problem::invalid(format!(
+                "spec.vyos.routerId: `{}` is not an address",
+                vyos.router_id
+            ))
+        })?;
+        let region = spec.region.clone();
+        let tenants = spec.tenants.clone();
+        resolved.routers.insert(
+            name.to_owned(),
+            RouterR {
+                region,
+                router_id,
+                observe_only,
+                tenants,
+            },
+        );
+    } else if let Some(proxmox) = &spec.proxmox {
+        let cluster = cluster_of(provider, proxmox)?;
+        resolved.clusters.insert(name.to_owned(), cluster);
+    }
+    Ok(())
+}
+
+fn cluster_of(provider: &Provider, proxmox: &Proxmox) -> Result<ClusterR, Problem> {
+    let spec = &provider.spec;
+    let vmids = proxmox
+        .vmids
+        .bounds()
+        .map_err(|error| Problem::invalid(format!("spec.proxmox.vmids: {error}")))?;
+    let storage: Vec<(String, String)> = proxmox
+        .storage
+        .iter()
+        .map(|s| (s.name.clone(), s.storage.clone()))
+        .collect();
+    let mut images = BTreeMap::new();
+    for image in &proxmox.images {
+        let named = image.class.as_ref().map(|class| {
+            storage
+                .iter()
+                .find(|(name, _)| name == class)
+                .map(|(_, s)| s.clone())
+                .ok_or_else(|| {
+                    Problem::invalid(format!(
+                        "spec.proxmox.images[{}].class: no storage is called `{class}`",
+                        image.name
+                    ))
+                })
+        });
+        let kind = match (&image.template, &image.archive) {
+            (Some(vmid), _) => ImageKind::Template(vmid_of("images.template", *vmid)?),
+            (None, Some(archive)) => ImageKind::Archive(archive.clone()),
+            (None, None) => continue,
+        };
+        let (name, clone) = (image.name.clone(), image.clone);
+        images.insert(
+            name.clone(),
+            ImageR {
+                name,
+                kind,
+                clone,
+                storage: named.transpose()?,
+            },
+        );
+    }
+    Ok(ClusterR {
+        region: spec.region.clone(),
+        zone: spec.zone.clone(),
+        vmids,
+        pool: proxmox.pool.clone(),
+        holder: proxmox
+            .holder
+            .map(|vmid| vmid_of("holder", vmid))
+            .transpose()?,
+        storage,
+        images,
+        clones: usize::try_from(proxmox.limits.clones).unwrap_or(1),
+        tasks: usize::try_from(proxmox.limits.tasks).unwrap_or(1),
+        observe_only: spec.management_policy == ManagementPolicy::Observe,
+        tenants: spec.tenants.clone(),
+    })
+}
+
+fn vmid_of(field: &str, raw: i32) -> Result<Vmid, Problem> {
+    u32::try_from(raw)
+        .ok()
+        .and_then(|raw| Vmid::try_from(raw).ok())
+        .ok_or_else(|| Problem::invalid(format!("spec.proxmox.{field}: {raw} is not a VMID")))
+}
+
+fn region_of(region: &Region, resolved: &Resolved) -> Result<(RegionR, Option<Problem>), Problem> {
+    let spec = &region.spec;
+    let bounds = |field: &str, range: &bb_crds::NumberRange| {
+        range
+            .bounds()
+            .map_err(|error| Problem::invalid(format!("spec.{field}: {error}")))
+    };
+    let mut understood = RegionR {
+        asn: u32::try_from(spec.asn)
+            .map_err(|_| Problem::invalid(format!("spec.asn: {} is no AS number", spec.asn)))?,
+        vnis: bounds("vnis", &spec.vnis)?,
+        tables: bounds("tables", &spec.tables)?,
+        mtu: u16::try_from(spec.mtu).unwrap_or(1500),
+        attachments: Vec::new(),
+    };
+    let name = region.metadata.name.as_deref().unwrap_or_default();
+    let mut problem = None;
+    for attachment in &spec.attachments {
+        match attachment_of(name, attachment, &understood, resolved) {
+            Ok(attachment) => understood.attachments.push(attachment),
+            Err(found) => problem = problem.or(Some(found)),
+        }
+    }
+    Ok((understood, problem))
+}
+
+fn attachment_of(
+    region: &str,
+    attachment: &bb_crds::region::Attachment,
+    before: &RegionR,
+    resolved: &Resolved,
+) -> Result<AttachmentR, Problem> {
+    let field = format!("spec.attachments[{}]", attachment.name);
+    let Some(vlan) = &attachment.vlan else {
+        return Err(Problem::invalid(format!("{field}: give `vlan`")));
+    };
+    let cluster = resolved
+        .clusters
+        .get(&attachment.cluster)
+        .filter(|c| c.region == region)
+        .ok_or_else(|| {
+            Problem::not_found(format!(
+                "{field}.cluster: this Region has no Proxmox Provider `{}`; it has: {}",
+                attachment.cluster,
+                names(
+                    resolved
+                        .clusters
+                        .iter()
+                        .filter(|c| c.1.region == region)
+                        .map(|c| c.0)
+                )
+            ))
+        })?;
+    if resolved
+        .routers
+        .get(&vlan.router)
+        .is_none_or(|r| r.region != region)
+    {
+        return Err(Problem::not_found(format!(
+            "{field}.vlan.router: this Region has no VyOS Provider `{}`; it has: {}",
+            vlan.router,
+            names(
+                resolved
+                    .routers
+                    .iter()
+                    .filter(|r| r.1.region == region)
+                    .map(|r| r.0)
+            )
+        )));
+    }
+    let looped = before.attachments.iter().find(|other| {
+        other.cluster == attachment.cluster
+            && other.bridge == vlan.bridge
+            && other.trunk.router != vlan.router
+    });
+    if let Some(other) = looped {
+        return Err(Problem::invalid(format!(
+            "{field}.vlan.router: {} on {} already hangs on router {}; two routers on one trunk make a loop, so give the second a trunk of its own",
+            vlan.bridge, attachment.cluster, other.trunk.router
+        )));
+    }
+    Ok(AttachmentR {
+        cluster: attachment.cluster.clone(),
+        zone: cluster.zone.clone(),
+        trunk: TrunkKey {
+            router: vlan.router.clone(),
+            interface: vlan.interface.clone(),
+        },
+        bridge: vlan.bridge.clone(),
+        vlans: vlan
+            .vlans
+            .bounds()
+            .map_err(|error| Problem::invalid(format!("{field}.vlan.vlans: {error}")))?,
+    })
+}
+
+/// Names for a message, or a word that there are none.
+pub(super) fn names<'a>(all: impl Iterator<Item = &'a String>) -> String {
+    let all: Vec<&str> = all.map(String::as_str).collect();
+    if all.is_empty() {
+        "(none)".to_owned()
+    } else {
+        all.join(", ")
+    }
+}
