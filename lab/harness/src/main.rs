@@ -1,12 +1,12 @@
 //! Turns `up`, `down` and `status` into a lab on this machine.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use bb_lab_harness::Progress;
 use bb_lab_harness::lab::{self, Up, WithController};
+use bb_lab_harness::{Progress, journal};
 use clap::{Parser, Subcommand};
 
 /// A management cluster, two routers, two hypervisor clusters and the controller, on one machine.
@@ -33,6 +33,12 @@ enum Verb {
     },
     /// Ends every process of the lab and removes its folder.
     Down,
+    /// Counts what was sent to routers and clusters, and shows what was to change something.
+    Journal {
+        /// How many of the last lines are shown of what was to change something.
+        #[arg(long, default_value_t = 0)]
+        last: usize,
+    },
     /// Lists the processes of the lab; fails unless all of them run.
     Status,
 }
@@ -74,11 +80,15 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             lab::down(&cli.dir, progress)?;
             Ok(ExitCode::SUCCESS)
         }
+        Verb::Journal { last } => {
+            show_journal(&cli.dir, last)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Verb::Status => status(&cli.dir),
     }
 }
 
-fn status(dir: &std::path::Path) -> Result<ExitCode> {
+fn status(dir: &Path) -> Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     let mut code = ExitCode::SUCCESS;
     writeln!(out, "{:<24} {:<8} {:>8}  LOG", "NAME", "STATE", "PID").context("cannot write")?;
@@ -95,4 +105,32 @@ fn status(dir: &std::path::Path) -> Result<ExitCode> {
         writeln!(out, "{name:<24} {state:<8} {:>8}  {log}", record.pid).context("cannot write")?;
     }
     Ok(code)
+}
+
+fn show_journal(dir: &Path, last: usize) -> Result<()> {
+    let entries = journal::read(&dir.join("journal"))?;
+    let mut out = std::io::stdout().lock();
+    let head = ["TARGET", "READS", "WRITES", "COMMITS", "REFUSED"];
+    let [target, reads, writes, commits, refused] = head;
+    writeln!(
+        out,
+        "{target:<8} {reads:>8} {writes:>8} {commits:>8} {refused:>8}"
+    )?;
+    for (target, count) in journal::count(&entries) {
+        let journal::Count {
+            reads,
+            writes,
+            commits,
+            refused,
+        } = count;
+        writeln!(
+            out,
+            "{target:<8} {reads:>8} {writes:>8} {commits:>8} {refused:>8}"
+        )?;
+    }
+    let lines = journal::writes(&entries);
+    for line in &lines[lines.len().saturating_sub(last)..] {
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, bail};
 
@@ -81,6 +82,24 @@ fn own_folder() -> Result<PathBuf> {
 /// When the running executable has no folder.
 pub fn scratch() -> Result<PathBuf> {
     Ok(own_folder()?.join("lab"))
+}
+
+/// Returns a file below `target/journal` for what a test sends to the stand-in of that name:
+/// its own for each call, so that tests at the same time do not share one.
+#[must_use]
+pub fn test_journal(name: &str) -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let own = std::env::current_exe().ok();
+    let own = own
+        .as_deref()
+        .and_then(Path::file_stem)
+        .unwrap_or_default()
+        .to_string_lossy();
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let process = std::process::id();
+    root()
+        .join("target/journal")
+        .join(format!("{own}-{process}-{number}-{name}.jsonl"))
 }
 
 fn existing(path: PathBuf, remedy: &str) -> Result<PathBuf> {

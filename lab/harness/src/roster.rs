@@ -15,6 +15,9 @@ use crate::process::{self, Life, Spec};
 const FILE: &str = "roster.json";
 /// How long the kernel may take to end a process after SIGKILL.
 const AFTER_KILL: Duration = Duration::from_secs(10);
+/// How many looks in a row must find no process of a folder, and how far they are apart.
+const QUIET_LOOKS: u32 = 3;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(15);
 
 /// One process, as written to the roster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -202,31 +205,41 @@ pub(crate) fn is_ours(dir: &Path) -> bool {
 /// Kills every process that carries the mark of `dir` and returns how many there were.
 pub(crate) fn end_marked(dir: &Path) -> Result<usize> {
     let mut ended = 0;
-    // One that is being started while we look shows up in the next round.
-    for _ in 0..10 {
+    let mut quiet = 0;
+    for _ in 0..20 {
         let found = process::marked(dir);
-        if found.is_empty() {
+        // Between fork and exec a process shows no mark yet: one look that finds nothing does
+        // not prove that there is nothing.
+        quiet = if found.is_empty() { quiet + 1 } else { 0 };
+        if quiet == QUIET_LOOKS {
             return Ok(ended);
         }
         ended += found.len();
-        let alive: Vec<(i32, u64)> = found
-            .iter()
-            .filter_map(|pid| Some((*pid, process::started(*pid)?)))
-            .collect();
-        for (pid, _) in &alive {
-            process::signal(*pid, Signal::SIGKILL)?;
-        }
-        for (pid, started) in alive {
-            let gone = || process::started(pid) != Some(started);
-            if !wait_until(gone, AFTER_KILL) {
-                bail!("process {pid} of {} does not end", dir.display());
-            }
+        kill_all(&found).with_context(|| format!("cannot end all of {}", dir.display()))?;
+        if found.is_empty() {
+            std::thread::sleep(BETWEEN_LOOKS);
         }
     }
     bail!(
         "processes of {} keep coming back: is another lab starting there?",
         dir.display()
     )
+}
+
+fn kill_all(pids: &[i32]) -> Result<()> {
+    let alive: Vec<(i32, u64)> = pids
+        .iter()
+        .filter_map(|pid| Some((*pid, process::started(*pid)?)))
+        .collect();
+    for (pid, _) in &alive {
+        process::signal(*pid, Signal::SIGKILL)?;
+    }
+    for (pid, started) in alive {
+        if !wait_until(|| process::started(pid) != Some(started), AFTER_KILL) {
+            bail!("process {pid} does not end");
+        }
+    }
+    Ok(())
 }
 
 /// Writes a file so that a reader sees the old or the new text, never a part.

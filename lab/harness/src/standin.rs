@@ -50,6 +50,8 @@ pub struct StandInOptions {
     pub key: String,
     /// What it holds when it is new; none: the stand-in's own first state.
     pub seed: Option<PathBuf>,
+    /// Where the journal is kept; none: `journal/NAME.jsonl` in the roster's folder.
+    pub journal: Option<PathBuf>,
     /// How long things take, as a share of what the real one takes: 1 is as slow, 0 is at once.
     pub time_scale: f64,
 }
@@ -63,6 +65,7 @@ impl StandInOptions {
             name: name.to_owned(),
             key: key.to_owned(),
             seed: None,
+            journal: None,
             time_scale: 0.0,
         }
     }
@@ -84,7 +87,7 @@ impl StandIn {
     /// When its program is not built, or it is not ready within 30 s.
     pub async fn start(roster: Arc<Roster>, options: StandInOptions) -> Result<Self> {
         let program = paths::binary(options.kind.program())?;
-        let files = Files::of(roster.dir(), &options.name);
+        let files = Files::of(roster.dir(), &options);
         if roster.is_current(&options.name, &program)
             && let Some(ready) = files.ready()
         {
@@ -138,7 +141,7 @@ impl StandIn {
     /// The journal: a JSON line per call and per commit, secrets masked.
     #[must_use]
     pub fn journal(&self) -> PathBuf {
-        Files::of(self.roster.dir(), &self.options.name).journal
+        Files::of(self.roster.dir(), &self.options).journal
     }
 
     /// Ends it at once, as a power cut would.
@@ -168,11 +171,13 @@ struct Files {
 }
 
 impl Files {
-    fn of(dir: &Path, name: &str) -> Self {
+    fn of(dir: &Path, options: &StandInOptions) -> Self {
+        let name = &options.name;
+        let journal = || dir.join("journal").join(format!("{name}.jsonl"));
         Self {
             ready: dir.join("standin").join(format!("{name}.ready.json")),
             state: dir.join("standin").join(format!("{name}.state.json")),
-            journal: dir.join("journal").join(format!("{name}.jsonl")),
+            journal: options.journal.clone().unwrap_or_else(journal),
             log: dir.join("log").join(format!("{name}.log")),
         }
     }
