@@ -4,8 +4,10 @@
 //! randomness, so that a decision can be tested by a table and printed before it is acted on.
 
 pub mod allocate;
+pub mod outcome;
 pub mod proxmox;
 pub mod render;
 pub mod resolve;
+pub mod status;
 pub mod vyos;
 pub mod world;

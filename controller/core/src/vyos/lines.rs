@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 pub type Path = Vec<String>;
 
 /// A configuration, or a part of one, as lines in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Lines(BTreeSet<Path>);
 
 impl Lines {

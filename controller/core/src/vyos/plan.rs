@@ -13,7 +13,7 @@ use super::lines::{Lines, Path};
 use crate::world::Uid;
 
 /// A node that is ours by itself, with everything below it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Root(pub Path);
 
 /// What one object asks of a router.
@@ -28,7 +28,7 @@ pub struct Claim {
 }
 
 /// What is asked of a router for one object.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Want {
     /// These nodes, with exactly these lines below them.
     Present {

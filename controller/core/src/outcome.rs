@@ -1,0 +1,172 @@
+//! What the last pass over each target found, kept between passes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use bb_crds::Reason;
+
+use crate::proxmox::keys::fingerprint;
+use crate::proxmox::model::{self, GuestReport, VolumeReport};
+use crate::vyos::{self, Want};
+use crate::world::Uid;
+
+/// What is known of every target. A target that is not in it was not looked at yet.
+#[derive(Clone, Debug, Default)]
+pub struct Outcomes {
+    /// Routers by the name of their Provider.
+    pub routers: BTreeMap<String, RouterOutcome>,
+    /// Clusters by the name of their Provider.
+    pub clusters: BTreeMap<String, ClusterOutcome>,
+}
+
+/// Whether a target answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Contact {
+    /// It was not asked yet.
+    #[default]
+    Never,
+    /// It answers.
+    Good,
+    /// It does not answer; the text says how that shows.
+    Unreachable(String),
+    /// It answers, and refuses our credentials or us its certificate.
+    Unauthorized(String),
+}
+
+/// What the last pass over a router found.
+#[derive(Clone, Debug, Default)]
+pub struct RouterOutcome {
+    /// Whether it answers.
+    pub contact: Contact,
+    /// The version that it says it runs.
+    pub version: Option<String>,
+    /// Each object: what was asked for it, and how that went.
+    pub claims: BTreeMap<Uid, (u64, ClaimState)>,
+    /// Nodes with our mark that no object accounts for.
+    pub orphans: Vec<String>,
+    /// What is missing for tenants to be reached from other routers.
+    pub underlay: Option<String>,
+}
+
+/// How far a router is with one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClaimState {
+    /// It runs all of it.
+    Programmed,
+    /// It has nothing of it.
+    Absent,
+    /// Something of it is missing or too much, and will be sent.
+    Pending,
+    /// It is not acted on, or was refused.
+    Held {
+        /// One word.
+        reason: Reason,
+        /// What is so, and what to do.
+        message: String,
+    },
+}
+
+/// What the last pass over a cluster found.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterOutcome {
+    /// Whether it answers.
+    pub contact: Contact,
+    /// The version that it says it runs.
+    pub version: Option<String>,
+    /// Privileges that its user lacks.
+    pub missing: Vec<String>,
+    /// Each instance: what was asked for it, and how that went.
+    pub guests: BTreeMap<Uid, (u64, GuestReport)>,
+    /// Each volume: what was asked for it, and how that went.
+    pub volumes: BTreeMap<Uid, (u64, VolumeReport)>,
+    /// Things with our mark that no object accounts for.
+    pub orphans: Vec<String>,
+}
+
+/// What every target is asked for now, as numbers, by the object.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    routers: BTreeMap<String, HashMap<Uid, (u64, bool)>>,
+    guests: BTreeMap<String, HashMap<Uid, u64>>,
+    volumes: BTreeMap<String, HashMap<Uid, u64>>,
+}
+
+impl Asked {
+    /// Reads what is rendered, once, so that no object is looked for twice.
+    #[must_use]
+    pub fn of(
+        routers: &BTreeMap<String, vyos::Desired>,
+        clusters: &BTreeMap<String, model::Desired>,
+    ) -> Self {
+        let mut asked_for = Self::default();
+        for (name, desired) in routers {
+            let claim = |c: &vyos::Claim| {
+                (c.owner.clone(), (asked(&c.want), matches!(c.want, Want::Present { .. })))
+            };
+            asked_for.routers.insert(name.clone(), desired.claims.iter().map(claim).collect());
+        }
+        for (name, desired) in clusters {
+            let guests = desired.guests.iter().map(|g| (g.uid.clone(), guest_asked(g)));
+            asked_for.guests.insert(name.clone(), guests.collect());
+            let volumes = desired.volumes.iter().map(|v| (v.uid.clone(), volume_asked(v)));
+            asked_for.volumes.insert(name.clone(), volumes.collect());
+        }
+        asked_for
+    }
+
+    /// What a router found of an object, if that is still what is asked.
+    #[must_use]
+    pub fn claim<'a>(&self, seen: &'a Outcomes, router: &str, uid: &str) -> Option<&'a ClaimState> {
+        let (asked, _) = self.routers.get(router)?.get(uid)?;
+        let (was_asked, state) = seen.routers.get(router)?.claims.get(uid)?;
+        (was_asked == asked).then_some(state)
+    }
+
+    /// Whether a router is asked to have something of an object.
+    #[must_use]
+    pub fn wanted(&self, router: &str, uid: &str) -> bool {
+        self.routers.get(router).and_then(|r| r.get(uid)).is_some_and(|(_, present)| *present)
+    }
+
+    /// What a cluster found of an instance, if that is still what is asked.
+    #[must_use]
+    pub fn guest<'a>(&self, seen: &'a Outcomes, cluster: &str, uid: &str) -> Option<&'a GuestReport> {
+        let asked = self.guests.get(cluster)?.get(uid)?;
+        let (was_asked, report) = seen.clusters.get(cluster)?.guests.get(uid)?;
+        (was_asked == asked).then_some(report)
+    }
+
+    /// What a cluster found of a volume, if that is still what is asked.
+    #[must_use]
+    pub fn volume<'a>(&self, seen: &'a Outcomes, cluster: &str, uid: &str) -> Option<&'a VolumeReport> {
+        let asked = self.volumes.get(cluster)?.get(uid)?;
+        let (was_asked, report) = seen.clusters.get(cluster)?.volumes.get(uid)?;
+        (was_asked == asked).then_some(report)
+    }
+}
+
+/// What is asked of a guest, as a number.
+#[must_use]
+pub fn guest_asked(guest: &model::DesiredGuest) -> u64 {
+    digest(&(fingerprint(guest), guest.fate as u8))
+}
+
+/// What is asked of a volume, as a number.
+#[must_use]
+pub fn volume_asked(volume: &model::DesiredVolume) -> u64 {
+    digest(&(volume.size_gib, volume.fate as u8, &volume.attached_to, &volume.storage))
+}
+
+/// A number that tells whether what is asked is still what was asked. Kept in memory only.
+#[must_use]
+pub fn asked(want: &Want) -> u64 {
+    digest(want)
+}
+
+/// As [`asked`], for anything.
+#[must_use]
+pub fn digest(of: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,171 @@
+//! Turns contact, versions and what is given out into the status of Regions and Providers.
+
+use bb_crds::condition::Verdict;
+use bb_crds::region::Usage;
+use bb_crds::{ConditionType, Provider, Reason, Region};
+use itertools::Itertools;
+
+use super::{Change, FinalizerOp, Known, accepted_and_resolved, change as write, differs, judge};
+use crate::outcome::Contact;
+use crate::resolve::Id;
+use crate::world::{deleting, finalized};
+
+pub(super) fn region(known: &Known<'_>, name: &str, object: &Region) -> Option<Change> {
+    let id = Id::Region(name.to_owned());
+    let old = object.status.clone().unwrap_or_default();
+    if deleting(object) && !finalized(object) {
+        return None;
+    }
+    let users = region_users(known, name);
+    if deleting(object) && users.is_empty() {
+        return write(id, Some(FinalizerOp::Remove), None, None);
+    }
+    let finalizer = (!finalized(object)).then_some(FinalizerOp::Add);
+    let mut new = old.clone();
+    if let Some(understood) = known.resolved.regions.get(name) {
+        let total = |(first, last): (u32, u32)| i64::from(last - first) + 1;
+        let (vnis, tables) = used(known, name);
+        new.vnis = Some(Usage { total: total(understood.vnis), used: vnis });
+        new.tables = Some(Usage { total: total(understood.tables), used: tables });
+    }
+    new.next = known.grants.regions.get(name).copied().or(new.next);
+    let problem = known.resolved.problems.get(&id);
+    let ready = match problem {
+        _ if deleting(object) => Verdict::no(Reason::Waiting, format!("in use by {users}")),
+        Some(problem) => Verdict::no(problem.reason, &problem.message),
+        None => Verdict::yes(Reason::Ready, ""),
+    };
+    let [accepted, resolved] = accepted_and_resolved(problem);
+    let verdicts = [accepted, resolved, (ConditionType::Ready, ready)];
+    let event = judge(&mut new.conditions, &verdicts, object.metadata.generation, known.now);
+    write(id, finalizer, differs(object.status.as_ref(), &new), event)
+}
+
+fn region_users(known: &Known<'_>, name: &str) -> String {
+    let networks = known.world.networks.iter().filter(|(_, n)| {
+        n.status.as_ref().and_then(|s| s.region.as_deref()) == Some(name)
+    });
+    let providers = known.world.providers.iter().filter(|(_, p)| p.spec.region == name);
+    let networks = networks.map(|(key, _)| format!("network {key}"));
+    networks.chain(providers.map(|(name, _)| format!("provider {name}"))).take(5).join(", ")
+}
+
+/// VNIs and tables in use, with what this pass gives out.
+fn used(known: &Known<'_>, name: &str) -> (i64, i64) {
+    let mut vnis = 0;
+    let mut tables = 0;
+    for (tenant, object) in &known.world.tenants {
+        let recorded = || object.status.as_ref().map(|s| &s.routing);
+        let routing = known.grants.tenants.get(tenant).or_else(recorded);
+        let here = routing.into_iter().flatten().filter(|r| r.region == name).count();
+        vnis += i64::try_from(here).unwrap_or(0);
+        tables += i64::try_from(here).unwrap_or(0);
+    }
+    for (key, network) in &known.world.networks {
+        let recorded = network.status.as_ref().is_some_and(|s| {
+            s.vni.is_some() && s.region.as_deref() == Some(name)
+        });
+        let granted = known.grants.networks.contains_key(key)
+            && known.resolved.networks.get(key).is_some_and(|n| n.region == name);
+        vnis += i64::from(recorded || granted);
+    }
+    (vnis, tables)
+}
+
+pub(super) fn provider(known: &Known<'_>, name: &str, object: &Provider) -> Option<Change> {
+    let id = Id::Provider(name.to_owned());
+    let old = object.status.clone().unwrap_or_default();
+    if deleting(object) && !finalized(object) {
+        return None;
+    }
+    let users = provider_users(known, name);
+    if deleting(object) && users.is_empty() {
+        return write(id, Some(FinalizerOp::Remove), None, None);
+    }
+    let finalizer = (!finalized(object)).then_some(FinalizerOp::Add);
+    let mut new = old.clone();
+    new.next_vmid = known.grants.clusters.get(name).copied().or(new.next_vmid);
+    let router = known.outcomes.routers.get(name);
+    let cluster = known.outcomes.clusters.get(name);
+    let contact = router.map(|r| &r.contact).or(cluster.map(|c| &c.contact));
+    let version = router.and_then(|r| r.version.clone());
+    new.version = version.or(cluster.and_then(|c| c.version.clone())).or(new.version);
+    if let Some(cluster) = cluster.filter(|c| c.contact == Contact::Good) {
+        new.missing_privileges.clone_from(&cluster.missing);
+    }
+    if contact == Some(&Contact::Good) {
+        let orphans = router.map(|r| &r.orphans).or(cluster.map(|c| &c.orphans));
+        new.orphans = orphans.cloned().unwrap_or_default();
+    }
+    let problem = known.resolved.problems.get(&id);
+    let underlay = router.and_then(|r| r.underlay.as_deref());
+    let (reachable, authorized) = contact_verdicts(contact, &new.missing_privileges);
+    let ready = match (problem, underlay) {
+        _ if deleting(object) => Verdict::no(Reason::Waiting, format!("in use by {users}")),
+        (Some(problem), _) => Verdict::no(problem.reason, &problem.message),
+        _ if reachable.holds != Some(true) => reachable.clone(),
+        _ if authorized.holds != Some(true) => authorized.clone(),
+        (None, Some(underlay)) => Verdict::no(Reason::Stuck, underlay),
+        (None, None) => Verdict::yes(Reason::Ready, ""),
+    };
+    let [accepted, resolved] = accepted_and_resolved(problem);
+    let mut verdicts = vec![accepted, resolved];
+    // Before the first look, what is recorded stands.
+    if contact.is_some() || old.conditions.is_empty() {
+        verdicts.push((ConditionType::Reachable, reachable));
+        verdicts.push((ConditionType::Authorized, authorized));
+    }
+    if contact.is_some() || old.conditions.is_empty() || problem.is_some() || deleting(object) {
+        verdicts.push((ConditionType::Ready, ready));
+    }
+    let event = judge(&mut new.conditions, &verdicts, object.metadata.generation, known.now);
+    write(id, finalizer, differs(object.status.as_ref(), &new), event)
+}
+
+fn contact_verdicts(contact: Option<&Contact>, missing: &[String]) -> (Verdict, Verdict) {
+    let unknown = || Verdict::unknown(Reason::Pending, "not asked yet");
+    match contact {
+        None | Some(Contact::Never) => (unknown(), unknown()),
+        Some(Contact::Unreachable(text)) => (
+            Verdict::no(Reason::Unreachable, text),
+            Verdict::unknown(Reason::Unreachable, "it does not answer"),
+        ),
+        Some(Contact::Unauthorized(text)) => (
+            Verdict::yes(Reason::Ready, ""),
+            Verdict::no(Reason::Unauthorized, text),
+        ),
+        Some(Contact::Good) if missing.is_empty() => {
+            (Verdict::yes(Reason::Ready, ""), Verdict::yes(Reason::Ready, ""))
+        }
+        Some(Contact::Good) => (
+            Verdict::yes(Reason::Ready, ""),
+            Verdict::no(
+                Reason::Unauthorized,
+                format!("give its user the missing privileges: {}", missing.join(", ")),
+            ),
+        ),
+    }
+}
+
+fn provider_users(known: &Known<'_>, name: &str) -> String {
+    let networks = known.world.networks.iter().filter(|(_, n)| {
+        n.status.iter().flat_map(|s| &s.vlans).any(|v| v.router == name)
+    });
+    let on = |cluster: Option<&String>| cluster.is_some_and(|c| c == name);
+    let instances = known
+        .world
+        .instances
+        .iter()
+        .filter(|(_, i)| on(i.status.as_ref().and_then(|s| s.cluster.as_ref())));
+    let volumes = known
+        .world
+        .volumes
+        .iter()
+        .filter(|(_, v)| on(v.status.as_ref().and_then(|s| s.cluster.as_ref())));
+    networks
+        .map(|(key, _)| format!("network {key}"))
+        .chain(instances.map(|(key, _)| format!("instance {key}")))
+        .chain(volumes.map(|(key, _)| format!("volume {key}")))
+        .take(5)
+        .join(", ")
+}

@@ -1,0 +1,180 @@
+//! Turns what a cluster found into the status of an Instance.
+
+use bb_crds::condition::Verdict;
+use bb_crds::{ConditionType, Instance, InstanceStatus, Reason};
+
+use super::{Change, FinalizerOp, Known, accepted_and_resolved, change as write, differs, judge, recorded};
+use crate::outcome::{ClusterOutcome, Contact};
+use crate::proxmox::model::{GuestReport, GuestState};
+use crate::resolve::{Id, InstanceR};
+use crate::world::{Key, deleting, finalized, paused, uid};
+
+pub(super) fn change(known: &Known<'_>, key: &Key, object: &Instance) -> Option<Change> {
+    let id = Id::Instance(key.clone());
+    let old = object.status.clone().unwrap_or_default();
+    if deleting(object) && !finalized(object) {
+        return None;
+    }
+    let report = report(known, object, &old);
+    if deleting(object) && gone(&old, report) {
+        return write(id, Some(FinalizerOp::Remove), None, None);
+    }
+    let finalizer = (!finalized(object)).then_some(FinalizerOp::Add);
+    let problem = known.resolved.problems.get(&id).or_else(|| known.grants.exhausted.get(&id));
+    let mut new = old.clone();
+    describe(known, key, &mut new);
+    let programmed = match problem {
+        Some(_) => recorded(&old.conditions, ConditionType::Programmed, object.metadata.generation)
+            .unwrap_or_else(|| Verdict::no(Reason::Pending, "nothing is made before the Instance is accepted")),
+        None => programmed(known, object, &mut new, report),
+    };
+    let ready = match problem {
+        _ if deleting(object) => going(known, object, &old, report),
+        Some(problem) => Verdict::no(problem.reason, &problem.message),
+        None if programmed.holds == Some(true) => networks_ready(known, key),
+        None => programmed.clone(),
+    };
+    let [accepted, resolved] = accepted_and_resolved(problem);
+    let verdicts = [
+        accepted,
+        resolved,
+        (ConditionType::Programmed, programmed),
+        (ConditionType::Ready, ready),
+    ];
+    let event = judge(&mut new.conditions, &verdicts, object.metadata.generation, known.now);
+    write(id, finalizer, differs(object.status.as_ref(), &new), event)
+}
+
+fn describe(known: &Known<'_>, key: &Key, new: &mut InstanceStatus) {
+    if let Some(grant) = known.grants.instances.get(key) {
+        new.provider_id = Some(format!("proxmox://{}/{}", grant.cluster, grant.vmid));
+        new.zone = known.resolved.clusters.get(&grant.cluster).map(|c| c.zone.clone());
+        new.cluster = Some(grant.cluster.clone());
+        new.addresses.clone_from(&grant.addresses);
+        return;
+    }
+    // A card that was taken away gives its address back.
+    if let Some(InstanceR { nics, .. }) = known.resolved.instances.get(key) {
+        new.addresses.retain(|recorded| nics.iter().any(|nic| nic.name == recorded.name));
+    }
+}
+
+fn outcome<'a>(known: &'a Known<'_>, old: &InstanceStatus) -> Option<&'a ClusterOutcome> {
+    known.outcomes.clusters.get(old.cluster.as_ref()?)
+}
+
+/// What the cluster said of the guest as it is asked for now.
+fn report<'a>(
+    known: &'a Known<'_>,
+    object: &Instance,
+    old: &InstanceStatus,
+) -> Option<&'a GuestReport> {
+    known.asked.guest(known.outcomes, old.cluster.as_ref()?, &uid(object))
+}
+
+fn gone(old: &InstanceStatus, report: Option<&GuestReport>) -> bool {
+    old.provider_id.is_none() || report.is_some_and(|r| r.state == GuestState::Gone)
+}
+
+fn trouble(known: &Known<'_>, old: &InstanceStatus) -> Option<Verdict> {
+    let cluster = old.cluster.as_ref()?;
+    if !known.resolved.clusters.contains_key(cluster) {
+        let message = format!("cluster {cluster} has no usable Provider; bring it back");
+        return Some(Verdict::no(Reason::NotFound, message));
+    }
+    match &outcome(known, old)?.contact {
+        Contact::Never | Contact::Good => None,
+        Contact::Unreachable(text) => Some(Verdict::no(
+            Reason::Unreachable,
+            format!("cluster {cluster} does not answer: {text}"),
+        )),
+        Contact::Unauthorized(text) => Some(Verdict::no(
+            Reason::Unauthorized,
+            format!("cluster {cluster} refuses us: {text}; see Provider {cluster}"),
+        )),
+    }
+}
+
+fn programmed(
+    known: &Known<'_>,
+    object: &Instance,
+    new: &mut InstanceStatus,
+    report: Option<&GuestReport>,
+) -> Verdict {
+    if paused(object) {
+        return Verdict::unknown(Reason::Paused, "paused by annotation: nothing is changed");
+    }
+    let Some(report) = report else {
+        return trouble(known, new).unwrap_or_else(|| {
+            let kept = recorded(&new.conditions, ConditionType::Programmed, object.metadata.generation);
+            let seen = outcome(known, new).is_some();
+            kept.filter(|_| !seen).unwrap_or_else(|| pending(new))
+        });
+    };
+    if let GuestState::VmidTaken { message } = &report.state {
+        let verdict = Verdict::no(Reason::Pending, format!("{message}; another VMID is taken"));
+        new.provider_id = None;
+        return verdict;
+    }
+    if report.node.is_some() {
+        new.node.clone_from(&report.node);
+    }
+    new.power = match report.running {
+        Some(true) => Some("Running".to_owned()),
+        Some(false) => Some("Stopped".to_owned()),
+        None => new.power.clone(),
+    };
+    new.pending_changes.clone_from(&report.pending);
+    match &report.state {
+        GuestState::Settled { fingerprint } => {
+            new.applied = Some(fingerprint.clone());
+            Verdict::yes(Reason::Programmed, "")
+        }
+        GuestState::Held { reason, message } => Verdict::no(*reason, message),
+        GuestState::Working(_) | GuestState::Gone | GuestState::VmidTaken { .. } => pending(new),
+    }
+}
+
+/// One text for all steps on the way: each would be a write to the API.
+fn pending(new: &InstanceStatus) -> Verdict {
+    match &new.cluster {
+        Some(cluster) => Verdict::no(Reason::Pending, format!("cluster {cluster} is at work on it")),
+        None => Verdict::no(Reason::Pending, "about to be placed"),
+    }
+}
+
+fn networks_ready(known: &Known<'_>, key: &Key) -> Verdict {
+    let nics = known.resolved.instances.get(key).map(|i| i.nics.as_slice()).unwrap_or_default();
+    let waiting = nics.iter().find(|nic| {
+        let status = known.world.networks.get(&nic.network).and_then(|n| n.status.as_ref());
+        !status.is_some_and(|s| {
+            s.conditions.iter().any(|c| c.type_ == ConditionType::Programmed.as_str() && c.status == "True")
+        })
+    });
+    match waiting {
+        None => Verdict::yes(Reason::Ready, ""),
+        Some(nic) => Verdict::no(
+            Reason::Waiting,
+            format!("the guest is as asked; Network {} is not programmed yet", nic.network.name),
+        ),
+    }
+}
+
+fn going(
+    known: &Known<'_>,
+    object: &Instance,
+    old: &InstanceStatus,
+    report: Option<&GuestReport>,
+) -> Verdict {
+    if object.spec.deletion_protection {
+        return Verdict::no(
+            Reason::Protected,
+            "spec.deletionProtection is true: set it to false to let the guest go",
+        );
+    }
+    if let Some(GuestState::Held { reason, message }) = report.map(|r| &r.state) {
+        return Verdict::no(*reason, message);
+    }
+    trouble(known, old)
+        .unwrap_or_else(|| Verdict::no(Reason::Deleting, "the guest is being destroyed"))
+}

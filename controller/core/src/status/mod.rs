@@ -1,0 +1,182 @@
+//! Turns objects, grants and outcomes into what is to be written to each object.
+
+use std::collections::BTreeMap;
+
+use bb_crds::condition::{Verdict, set_condition};
+use bb_crds::{ConditionType, Reason};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::allocate::Grants;
+use crate::outcome::{Asked, ClaimState, Contact, Outcomes};
+use crate::resolve::{Id, Problem, Resolved};
+use crate::world::{Key, Uid, World};
+
+mod fabric;
+mod instance;
+mod network;
+mod tenant;
+mod volume;
+
+pub use tenant::namespace_conflict;
+
+/// Everything that one pass knows.
+pub struct Known<'a> {
+    /// The objects.
+    pub world: &'a World,
+    /// What they mean.
+    pub resolved: &'a Resolved,
+    /// What is given out in this pass.
+    pub grants: &'a Grants,
+    /// What every target is asked for.
+    pub asked: &'a Asked,
+    /// The instances by UID.
+    pub by_uid: &'a BTreeMap<Uid, Key>,
+    /// What the targets were found to have.
+    pub outcomes: &'a Outcomes,
+    /// The time that new transitions carry.
+    pub now: &'a Time,
+}
+
+/// What is to be written to one object, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// The object.
+    pub id: Id,
+    /// A finalizer to add first, or to take off last.
+    pub finalizer: Option<FinalizerOp>,
+    /// The whole status, where it differs.
+    pub status: Option<Value>,
+    /// What happened, where readiness changed.
+    pub event: Option<Note>,
+}
+
+/// What to do with our finalizer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FinalizerOp {
+    /// Before anything of the object is put anywhere.
+    Add,
+    /// When nothing of the object is left anywhere.
+    Remove,
+}
+
+/// An event to publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// It is not as it should be.
+    pub warning: bool,
+    /// One word.
+    pub reason: Reason,
+    /// A sentence.
+    pub message: String,
+}
+
+/// Every write that is due, cursors first: a number is recorded only after its range's cursor
+/// has moved past it.
+#[must_use]
+pub fn changes(known: &Known<'_>) -> Vec<Change> {
+    let mut changes = Vec::new();
+    changes.extend(known.world.regions.iter().filter_map(|(n, o)| fabric::region(known, n, o)));
+    changes.extend(known.world.providers.iter().filter_map(|(n, o)| fabric::provider(known, n, o)));
+    changes.extend(known.world.tenants.iter().filter_map(|(n, o)| tenant::change(known, n, o)));
+    changes.extend(known.world.networks.iter().filter_map(|(k, o)| network::change(known, k, o)));
+    changes.extend(known.world.volumes.iter().filter_map(|(k, o)| volume::change(known, k, o)));
+    changes.extend(known.world.instances.iter().filter_map(|(k, o)| instance::change(known, k, o)));
+    changes
+}
+
+/// What a router says of one object, where it was looked at since the object last changed.
+fn claim_state<'a>(known: &'a Known<'_>, router: &str, uid: &str) -> Option<&'a ClaimState> {
+    known.asked.claim(known.outcomes, router, uid)
+}
+
+/// Why a router that is not done is not.
+fn router_trouble(known: &Known<'_>, router: &str) -> Option<(Reason, String)> {
+    match &known.outcomes.routers.get(router)?.contact {
+        Contact::Never | Contact::Good => None,
+        Contact::Unreachable(text) => {
+            Some((Reason::Unreachable, format!("router {router} does not answer: {text}")))
+        }
+        Contact::Unauthorized(text) => Some((
+            Reason::Unauthorized,
+            format!("router {router} refuses us: {text}; see Provider {router}"),
+        )),
+    }
+}
+
+/// The two conditions that a problem decides.
+fn accepted_and_resolved(problem: Option<&Problem>) -> [(ConditionType, Verdict); 2] {
+    let accepted = Verdict::yes(Reason::Accepted, "");
+    let resolved = Verdict::yes(Reason::Resolved, "");
+    match problem {
+        None => [(ConditionType::Accepted, accepted), (ConditionType::ResolvedRefs, resolved)],
+        Some(problem) => {
+            let no = Verdict::no(problem.reason, &problem.message);
+            if problem.on == ConditionType::Accepted {
+                let unknown = Verdict::unknown(Reason::Pending, "looked at once the spec is valid");
+                [(ConditionType::Accepted, no), (ConditionType::ResolvedRefs, unknown)]
+            } else {
+                [(ConditionType::Accepted, accepted), (ConditionType::ResolvedRefs, no)]
+            }
+        }
+    }
+}
+
+/// What of an object is recorded under a condition, for the time before its target was looked
+/// at: a restart must not make what is Ready look otherwise.
+fn recorded(conditions: &[Condition], type_: ConditionType, generation: Option<i64>) -> Option<Verdict> {
+    let condition = conditions.iter().find(|c| c.type_ == type_.as_str())?;
+    if condition.observed_generation != generation {
+        return None;
+    }
+    let reason = Reason::ALL.into_iter().find(|r| r.as_str() == condition.reason)?;
+    let holds = match condition.status.as_str() {
+        "True" => Some(true),
+        "False" => Some(false),
+        _ => None,
+    };
+    Some(Verdict { holds, reason, message: condition.message.clone() })
+}
+
+/// Writes verdicts into a list of conditions, and says what to tell of Ready.
+fn judge(
+    conditions: &mut Vec<Condition>,
+    verdicts: &[(ConditionType, Verdict)],
+    generation: Option<i64>,
+    now: &Time,
+) -> Option<Note> {
+    let ready = |list: &[Condition]| {
+        let found = list.iter().find(|c| c.type_ == ConditionType::Ready.as_str());
+        found.map(|c| (c.status.clone(), c.reason.clone()))
+    };
+    let before = ready(conditions);
+    for (type_, verdict) in verdicts {
+        set_condition(conditions, *type_, verdict, generation, now);
+    }
+    let verdict = verdicts.iter().find(|(t, _)| *t == ConditionType::Ready).map(|(_, v)| v)?;
+    let quiet = [Reason::Pending, Reason::Waiting, Reason::Deleting];
+    let warning = verdict.holds == Some(false) && !quiet.contains(&verdict.reason);
+    (ready(conditions) != before).then(|| Note {
+        warning,
+        reason: verdict.reason,
+        message: if verdict.message.is_empty() { "Ready".to_owned() } else { verdict.message.clone() },
+    })
+}
+
+/// The status as it goes over the wire, where it differs from the recorded one.
+fn differs<S: Serialize + PartialEq + Default>(old: Option<&S>, new: &S) -> Option<Value> {
+    if old.is_some_and(|old| old == new) {
+        return None;
+    }
+    serde_json::to_value(new).ok()
+}
+
+fn change(id: Id, finalizer: Option<FinalizerOp>, status: Option<Value>, event: Option<Note>) -> Option<Change> {
+    if finalizer.is_none() && status.is_none() {
+        return None;
+    }
+    // An event tells of what is written; nothing written, nothing told.
+    let event = event.filter(|_| status.is_some());
+    Some(Change { id, finalizer, status, event })
+}

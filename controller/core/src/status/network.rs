@@ -1,0 +1,163 @@
+//! Turns what the routers found into the status of a Network.
+
+use std::collections::BTreeSet;
+
+use bb_crds::condition::Verdict;
+use bb_crds::network::TargetState;
+use bb_crds::region::Usage;
+use bb_crds::{ConditionType, Network, NetworkStatus, Reason};
+use itertools::Itertools;
+
+use super::{Change, FinalizerOp, Known, accepted_and_resolved, change as write, claim_state, differs, judge, recorded, router_trouble};
+use crate::allocate::capacity;
+use crate::outcome::ClaimState;
+use crate::resolve::{Id, NetworkR};
+use crate::world::{Key, deleting, finalized, paused, uid};
+
+pub(super) fn change(known: &Known<'_>, key: &Key, object: &Network) -> Option<Change> {
+    let id = Id::Network(key.clone());
+    let old = object.status.clone().unwrap_or_default();
+    if deleting(object) && !finalized(object) {
+        return None;
+    }
+    if deleting(object) && gone(known, key, object, &old) {
+        return write(id, Some(FinalizerOp::Remove), None, None);
+    }
+    let finalizer = (!finalized(object)).then_some(FinalizerOp::Add);
+    let problem = known.resolved.problems.get(&id).or_else(|| known.grants.exhausted.get(&id));
+    let understood = known.resolved.networks.get(key).filter(|_| problem.is_none());
+    let mut new = old.clone();
+    if let Some(network) = understood {
+        describe(known, network, &mut new);
+    }
+    let programmed = match understood {
+        Some(network) => programmed(known, network, &mut new, object),
+        None => recorded(&old.conditions, ConditionType::Programmed, object.metadata.generation)
+            .unwrap_or_else(|| Verdict::no(Reason::Pending, "nothing is sent before the Network is accepted")),
+    };
+    let ready = match problem {
+        _ if deleting(object) => waiting_to_go(known, key, &programmed),
+        Some(problem) => Verdict::no(problem.reason, &problem.message),
+        None if programmed.holds == Some(true) => Verdict::yes(Reason::Ready, ""),
+        None => programmed.clone(),
+    };
+    let [accepted, resolved] = accepted_and_resolved(problem);
+    let verdicts = [
+        accepted,
+        resolved,
+        (ConditionType::Programmed, programmed),
+        (ConditionType::Ready, ready),
+    ];
+    let event = judge(&mut new.conditions, &verdicts, object.metadata.generation, known.now);
+    write(id, finalizer, differs(object.status.as_ref(), &new), event)
+}
+
+fn describe(known: &Known<'_>, network: &NetworkR, new: &mut NetworkStatus) {
+    new.region = Some(network.region.clone());
+    new.gateway = Some(network.gateway.to_string());
+    new.mtu = Some(i64::from(network.mtu));
+    if let Some(grant) = known.grants.networks.get(&network.key) {
+        new.vni = Some(i64::from(grant.vni));
+        new.vlans.clone_from(&grant.vlans);
+    }
+    if let Some(next) = known.grants.addresses.get(&network.key) {
+        new.next_address = Some(next.to_string());
+    }
+    let used: BTreeSet<String> = known
+        .world
+        .users_of(&network.key)
+        .flat_map(|user| {
+            let granted = known.grants.instances.get(user).map(|g| &g.addresses);
+            let recorded = || Some(&known.world.instances.get(user)?.status.as_ref()?.addresses);
+            granted.or_else(recorded).into_iter().flatten()
+        })
+        .filter(|nic| nic.network == network.key.name)
+        .map(|nic| nic.address.clone())
+        .collect();
+    let used = i64::try_from(used.len()).unwrap_or(i64::MAX);
+    new.addresses = Some(Usage { total: capacity(network), used });
+}
+
+/// What every router that carries it says, one entry each, and the sum.
+fn programmed(
+    known: &Known<'_>,
+    network: &NetworkR,
+    new: &mut NetworkStatus,
+    object: &Network,
+) -> Verdict {
+    let routers: BTreeSet<&String> = network.trunks.iter().map(|t| &t.key.router).collect();
+    let old = new.targets.clone();
+    new.targets = routers
+        .iter()
+        .map(|router| {
+            let (reason, message) = target(known, router, &network.uid, &old, object);
+            TargetState { name: (*router).clone(), reason, message }
+        })
+        .collect();
+    let open: Vec<&TargetState> =
+        new.targets.iter().filter(|t| t.reason != Reason::Programmed).collect();
+    match open.first() {
+        None => Verdict::yes(Reason::Programmed, ""),
+        Some(first) => {
+            let waiting = open.iter().map(|t| &t.name).join(", ");
+            let message = match first.message.as_str() {
+                "" => format!("waiting for router {waiting}"),
+                text => text.to_owned(),
+            };
+            Verdict::no(first.reason, message)
+        }
+    }
+}
+
+fn target(
+    known: &Known<'_>,
+    router: &str,
+    uid: &str,
+    old: &[TargetState],
+    object: &Network,
+) -> (Reason, String) {
+    if paused(object) {
+        return (Reason::Paused, "paused by annotation: nothing is sent".to_owned());
+    }
+    match claim_state(known, router, uid) {
+        Some(ClaimState::Programmed) => (Reason::Programmed, String::new()),
+        Some(ClaimState::Held { reason, message }) => (*reason, message.clone()),
+        state => router_trouble(known, router).unwrap_or_else(|| {
+            // Before the first look at a router, what is recorded stands.
+            let seen = known.outcomes.routers.contains_key(router);
+            let recorded = old.iter().find(|t| t.name == router);
+            match recorded.filter(|_| !seen && state.is_none()) {
+                Some(recorded) => (recorded.reason, recorded.message.clone()),
+                None => (Reason::Pending, String::new()),
+            }
+        }),
+    }
+}
+
+/// Nothing of it is left on any router of its Region.
+fn gone(known: &Known<'_>, key: &Key, object: &Network, old: &NetworkStatus) -> bool {
+    if known.world.in_use(key) || paused(object) {
+        return false;
+    }
+    let uid = uid(object);
+    old.vni.is_none()
+        || known
+            .resolved
+            .routers
+            .iter()
+            .filter(|(_, router)| Some(&router.region) == old.region.as_ref())
+            .all(|(name, _)| claim_state(known, name, &uid) == Some(&ClaimState::Absent))
+}
+
+fn waiting_to_go(known: &Known<'_>, key: &Key, programmed: &Verdict) -> Verdict {
+    let users = known.world.users_of(key).map(|user| &user.name).take(5).join(", ");
+    if users.is_empty() {
+        let trouble = known.resolved.routers.keys().find_map(|router| router_trouble(known, router));
+        return match trouble {
+            Some((reason, message)) => Verdict::no(reason, message),
+            None if programmed.reason == Reason::Paused => programmed.clone(),
+            None => Verdict::no(Reason::Deleting, "being taken off the routers"),
+        };
+    }
+    Verdict::no(Reason::Waiting, format!("instances have a card in it: {users}; delete them or take the cards away"))
+}

@@ -1,0 +1,135 @@
+//! Turns the namespace and what the routers found into the status of a Tenant.
+
+use bb_crds::condition::Verdict;
+use bb_crds::{ConditionType, Reason, Tenant, TenantStatus};
+use itertools::Itertools;
+
+use super::{Change, FinalizerOp, Known, accepted_and_resolved, change as write, claim_state, differs, judge, recorded, router_trouble};
+use crate::outcome::ClaimState;
+use crate::resolve::Id;
+use crate::world::{deleting, finalized, paused, uid};
+
+pub(super) fn change(known: &Known<'_>, name: &str, object: &Tenant) -> Option<Change> {
+    let id = Id::Tenant(name.to_owned());
+    let old = object.status.clone().unwrap_or_default();
+    if deleting(object) && !finalized(object) {
+        return None;
+    }
+    if deleting(object) && gone(known, name, object, &old) {
+        return write(id, Some(FinalizerOp::Remove), None, None);
+    }
+    let finalizer = (!finalized(object)).then_some(FinalizerOp::Add);
+    let mut new = old.clone();
+    if let Some(routing) = known.grants.tenants.get(name) {
+        new.routing.clone_from(routing);
+    }
+    let owned = known.world.tenant_of(name).is_some();
+    if owned {
+        new.namespace = Some(name.to_owned());
+    }
+    let [mut accepted, resolved] = accepted_and_resolved(None);
+    if let Some(conflict) = namespace_conflict(known, name, object) {
+        accepted.1 = conflict;
+    }
+    let programmed = programmed(known, object, &old);
+    let ready = if deleting(object) {
+        going(known, name)
+    } else if accepted.1.holds != Some(true) {
+        accepted.1.clone()
+    } else if !owned {
+        Verdict::no(Reason::Pending, format!("namespace {name} is being made"))
+    } else if programmed.holds == Some(true) {
+        Verdict::yes(Reason::Ready, "")
+    } else {
+        programmed.clone()
+    };
+    let verdicts = [
+        accepted,
+        resolved,
+        (ConditionType::Programmed, programmed),
+        (ConditionType::Ready, ready),
+    ];
+    let event = judge(&mut new.conditions, &verdicts, object.metadata.generation, known.now);
+    write(id, finalizer, differs(object.status.as_ref(), &new), event)
+}
+
+/// A namespace of the tenant's name that is somebody else's.
+#[must_use]
+pub fn namespace_conflict(known: &Known<'_>, name: &str, object: &Tenant) -> Option<Verdict> {
+    let view = known.world.namespaces.get(name)?;
+    let ours = view.owner.as_ref() == Some(&uid(object));
+    let offered = view.owner.is_none() && view.tenant.as_deref() == Some(name);
+    if ours || offered {
+        return None;
+    }
+    Some(Verdict::no(
+        Reason::Conflict,
+        format!(
+            "namespace {name} exists and is not offered to this tenant; label it {}={name} to let the tenant own it, or choose another name",
+            bb_crds::TENANT_LABEL
+        ),
+    ))
+}
+
+fn programmed(known: &Known<'_>, object: &Tenant, old: &TenantStatus) -> Verdict {
+    let uid = uid(object);
+    let mut waiting = Vec::new();
+    for router in known.resolved.routers.keys() {
+        if !known.asked.wanted(router, &uid) {
+            continue;
+        }
+        match claim_state(known, router, &uid) {
+            Some(ClaimState::Programmed) => {}
+            Some(ClaimState::Held { reason, message }) => return Verdict::no(*reason, message),
+            _ => {
+                if let Some((reason, message)) = router_trouble(known, router) {
+                    return Verdict::no(reason, message);
+                }
+                let seen = known.outcomes.routers.contains_key(router);
+                let kept = recorded(&old.conditions, ConditionType::Programmed, object.metadata.generation);
+                if let Some(kept) = kept.filter(|_| !seen) {
+                    return kept;
+                }
+                waiting.push(router.as_str());
+            }
+        }
+    }
+    if waiting.is_empty() {
+        return Verdict::yes(Reason::Programmed, "");
+    }
+    Verdict::no(Reason::Pending, format!("waiting for router {}", waiting.join(", ")))
+}
+
+/// The namespace and all in it are gone, and no router has anything of it.
+fn gone(known: &Known<'_>, name: &str, object: &Tenant, old: &TenantStatus) -> bool {
+    let emptied = known.world.tenant_of(name).is_none()
+        && !known.world.networks.keys().any(|k| k.namespace == name)
+        && !known.world.instances.keys().any(|k| k.namespace == name)
+        && !known.world.volumes.keys().any(|k| k.namespace == name);
+    let uid = uid(object);
+    emptied
+        && !paused(object)
+        && known
+            .resolved
+            .routers
+            .iter()
+            .filter(|(_, router)| old.routing.iter().any(|r| r.region == router.region))
+            .all(|(router, _)| claim_state(known, router, &uid) == Some(&ClaimState::Absent))
+}
+
+fn going(known: &Known<'_>, name: &str) -> Verdict {
+    let world = known.world;
+    let instances = world.instances.keys().map(|k| ("instance", k));
+    let volumes = world.volumes.keys().map(|k| ("volume", k));
+    let networks = world.networks.keys().map(|k| ("network", k));
+    let left = instances.chain(volumes).chain(networks).filter(|(_, k)| k.namespace == name);
+    let left = left.map(|(kind, k)| format!("{kind} {}", k.name)).take(5).join(", ");
+    if left.is_empty() {
+        let trouble = known.resolved.routers.keys().find_map(|r| router_trouble(known, r));
+        return trouble.map_or_else(
+            || Verdict::no(Reason::Deleting, "its VRF is being taken off the routers"),
+            |(reason, message)| Verdict::no(reason, message),
+        );
+    }
+    Verdict::no(Reason::Waiting, format!("still there: {left}"))
+}

@@ -1,0 +1,142 @@
+//! Turns what a cluster found into the status of a Volume.
+
+use bb_crds::condition::Verdict;
+use bb_crds::volume::AttachedTo;
+use bb_crds::{ConditionType, Reason, Volume, VolumeStatus};
+
+use super::{Change, FinalizerOp, Known, accepted_and_resolved, change as write, differs, judge, recorded};
+use crate::outcome::Contact;
+use crate::proxmox::mark;
+use crate::proxmox::model::{VolumeReport, VolumeState};
+use crate::resolve::Id;
+use crate::world::{Key, deleting, finalized, paused, uid};
+
+pub(super) fn change(known: &Known<'_>, key: &Key, object: &Volume) -> Option<Change> {
+    let id = Id::Volume(key.clone());
+    let old = object.status.clone().unwrap_or_default();
+    if deleting(object) && !finalized(object) {
+        return None;
+    }
+    let report = report(known, object, &old);
+    let gone = old.cluster.is_none() || report.is_some_and(|r| r.state == VolumeState::Gone);
+    if deleting(object) && gone {
+        return write(id, Some(FinalizerOp::Remove), None, None);
+    }
+    let finalizer = (!finalized(object)).then_some(FinalizerOp::Add);
+    let problem = known.resolved.problems.get(&id).or_else(|| known.grants.exhausted.get(&id));
+    let mut new = old.clone();
+    if let Some(grant) = known.grants.volumes.get(key) {
+        new.zone = known.resolved.clusters.get(&grant.cluster).map(|c| c.zone.clone());
+        new.provider_id =
+            Some(format!("proxmox://{}/{}/pvc-{}", grant.cluster, grant.storage, uid(object)));
+        new.storage = Some(grant.storage.clone());
+        new.cluster = Some(grant.cluster.clone());
+    }
+    let programmed = match problem {
+        Some(_) => recorded(&old.conditions, ConditionType::Programmed, object.metadata.generation)
+            .unwrap_or_else(|| Verdict::no(Reason::Pending, "nothing is made before the Volume is accepted")),
+        None => programmed(known, object, &mut new, report),
+    };
+    let ready = match problem {
+        _ if deleting(object) => going(known, &new, report),
+        Some(problem) => Verdict::no(problem.reason, &problem.message),
+        None if programmed.holds == Some(true) => Verdict::yes(Reason::Ready, ""),
+        None => programmed.clone(),
+    };
+    let [accepted, resolved] = accepted_and_resolved(problem);
+    let verdicts = [
+        accepted,
+        resolved,
+        (ConditionType::Programmed, programmed),
+        (ConditionType::Ready, ready),
+    ];
+    let event = judge(&mut new.conditions, &verdicts, object.metadata.generation, known.now);
+    write(id, finalizer, differs(object.status.as_ref(), &new), event)
+}
+
+fn report<'a>(
+    known: &'a Known<'_>,
+    object: &Volume,
+    old: &VolumeStatus,
+) -> Option<&'a VolumeReport> {
+    known.asked.volume(known.outcomes, old.cluster.as_ref()?, &uid(object))
+}
+
+fn programmed(
+    known: &Known<'_>,
+    object: &Volume,
+    new: &mut VolumeStatus,
+    report: Option<&VolumeReport>,
+) -> Verdict {
+    if paused(object) {
+        return Verdict::unknown(Reason::Paused, "paused by annotation: nothing is changed");
+    }
+    let Some(report) = report else {
+        return trouble(known, new).unwrap_or_else(|| {
+            let kept = recorded(&new.conditions, ConditionType::Programmed, object.metadata.generation);
+            let seen = new.cluster.as_ref().is_some_and(|c| known.outcomes.clusters.contains_key(c));
+            kept.filter(|_| !seen).unwrap_or_else(|| Verdict::no(Reason::Pending, "about to be made"))
+        });
+    };
+    attach(known, object, new, report);
+    match &report.state {
+        VolumeState::Settled { size_gib } => {
+            new.size = Some(format!("{size_gib}Gi"));
+            Verdict::yes(Reason::Programmed, "")
+        }
+        VolumeState::Held { reason, message } => Verdict::no(*reason, message),
+        VolumeState::Working(_) | VolumeState::Gone => {
+            Verdict::no(Reason::Pending, "the cluster is at work on it")
+        }
+    }
+}
+
+/// Records who has it: what was seen, or what is recorded while nobody looked.
+fn attach(known: &Known<'_>, object: &Volume, new: &mut VolumeStatus, report: &VolumeReport) {
+    let uid = uid(object);
+    let key = Key::of(object);
+    let wanted = known.resolved.volumes.get(&key).and_then(|v| v.user.as_ref());
+    match &report.device {
+        Some((guest, device)) => {
+            new.attached_to = known.by_uid.get(guest).map(|key| AttachedTo {
+                instance: key.name.clone(),
+                device: device.clone(),
+                serial: mark::serial(&uid),
+            });
+        }
+        None if wanted.is_none() => new.attached_to = None,
+        None => {}
+    }
+}
+
+fn trouble(known: &Known<'_>, status: &VolumeStatus) -> Option<Verdict> {
+    let cluster = status.cluster.as_ref()?;
+    if !known.resolved.clusters.contains_key(cluster) {
+        let message = format!("cluster {cluster} has no usable Provider; bring it back");
+        return Some(Verdict::no(Reason::NotFound, message));
+    }
+    match &known.outcomes.clusters.get(cluster)?.contact {
+        Contact::Never | Contact::Good => None,
+        Contact::Unreachable(text) => Some(Verdict::no(
+            Reason::Unreachable,
+            format!("cluster {cluster} does not answer: {text}"),
+        )),
+        Contact::Unauthorized(text) => Some(Verdict::no(
+            Reason::Unauthorized,
+            format!("cluster {cluster} refuses us: {text}; see Provider {cluster}"),
+        )),
+    }
+}
+
+fn going(known: &Known<'_>, status: &VolumeStatus, report: Option<&VolumeReport>) -> Verdict {
+    if let Some(VolumeState::Held { reason, message }) = report.map(|r| &r.state) {
+        return Verdict::no(*reason, message);
+    }
+    if let Some(attached) = &status.attached_to {
+        return Verdict::no(
+            Reason::Waiting,
+            format!("instance {} has it; take it off there first", attached.instance),
+        );
+    }
+    trouble(known, status).unwrap_or_else(|| Verdict::no(Reason::Deleting, "being removed"))
+}
