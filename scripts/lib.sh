@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Turns the environment into the places and words that every script here shares. To be sourced.
 
+# shellcheck disable=SC2034  # used by those that source this file
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=${BB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/bitbuilder}
 began=$SECONDS

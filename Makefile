@@ -1,0 +1,27 @@
+# Turns a verb into the script that does it; see scripts/ for what each does.
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down test check bench
+
+help:
+	@echo 'make demo       build, start a lab on this machine, apply examples/acme, show what came of it'
+	@echo 'make demo-down  end the demo and remove its folder'
+	@echo 'make test       build and run every test; the last line counts them by level'
+	@echo 'make check      format, lints, licences'
+	@echo 'make bench      measure what docs/figures.md promises'
+	@echo
+	@echo 'Caches lie in $${BB_CACHE:-~/.cache/bitbuilder}: a second clone is quick.'
+
+demo:
+	@scripts/demo.sh
+
+demo-down:
+	@scripts/demo-down.sh
+
+test:
+	@scripts/test.sh
+
+check:
+	@scripts/check.sh
+
+bench:
+	@scripts/bench.sh

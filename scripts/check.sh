@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Turns the sources into a verdict on form: format, lints, licences and sources of dependencies.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$root"
+
+scripts/tools.sh check
+say "1 of 4: cargo fmt"
+cargo fmt --all --check
+say "2 of 4: cargo clippy"
+cargo clippy --workspace --all-targets -- -D warnings
+say "3 of 4: cargo deny"
+"$cache/tools/bin/cargo-deny" --log-level error check licenses bans sources
+say "4 of 4: go vet"
+(cd lab/cluster && CGO_ENABLED=0 go vet -mod=readonly . && [[ -z $(gofmt -l .) ]])
+say "all is in form"
