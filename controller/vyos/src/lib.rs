@@ -1,1 +1,21 @@
-//! Not written yet.
+//! Turns lists of commands into requests to a VyOS router, and its odd replies into classes.
+//!
+//! Input and output only: what to send is decided in `bb-core`. Facts about the API are those
+//! of VyOS 1.5 (builds of 2024-10 and later); docs/design/0006-vyos-client.md gives the reasons.
+
+mod endpoint;
+mod error;
+mod op;
+mod reply;
+mod router;
+mod secret;
+mod text;
+mod transport;
+mod trust;
+
+pub use endpoint::{Counts, Done, Endpoint, Facts, Limits};
+pub use error::{Retry, RouterError};
+pub use op::{Op, Verb, cut};
+pub use router::Router;
+pub use secret::Secret;
+pub use trust::Trust;

@@ -1,0 +1,198 @@
+//! Turns one call into one request and its reply, or into what the loss of the reply means.
+
+use std::error::Error;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Client, Method};
+
+use crate::endpoint::{Counts, Endpoint, Limits, base_url};
+use crate::error::RouterError;
+use crate::reply::Reply;
+use crate::secret::Secret;
+use crate::text::Mask;
+use crate::trust::{Distrusted, client_config};
+
+/// The way to one router.
+pub(crate) struct Transport {
+    name: String,
+    url: String,
+    key: Secret,
+    client: Client,
+    sent: Sent,
+}
+
+#[derive(Default)]
+struct Sent {
+    reads: AtomicU64,
+    configures: AtomicU64,
+    saves: AtomicU64,
+    others: AtomicU64,
+}
+
+/// One request, before it is sent.
+pub(crate) struct Call {
+    pub(crate) path: &'static str,
+    pub(crate) method: Method,
+    pub(crate) body: Option<String>,
+    /// From the connection's first packet to the answer's last.
+    pub(crate) deadline: Duration,
+}
+
+impl Transport {
+    /// Prepares the way; nothing is sent. The error says what is wrong with the endpoint.
+    pub(crate) fn new(endpoint: Endpoint, limits: &Limits) -> Result<Self, String> {
+        let Endpoint {
+            name,
+            url,
+            key,
+            trust,
+        } = endpoint;
+        let url = base_url(&url)?;
+        if key.reveal().trim().is_empty() {
+            return Err("the API key is empty".to_owned());
+        }
+        let client = Client::builder()
+            .tls_backend_preconfigured(client_config(&trust)?)
+            .https_only(true)
+            .http1_only()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            // A router is reached directly or not at all.
+            .no_proxy()
+            // A connection per request: whether an error came before or after the request was
+            // sent is then certain, which with a connection that the router closes meanwhile it
+            // is not. A handshake is nothing beside a commit.
+            .pool_max_idle_per_host(0)
+            .connect_timeout(limits.connect)
+            .tcp_keepalive(Duration::from_secs(30))
+            .tcp_keepalive_interval(Duration::from_secs(10))
+            .tcp_keepalive_retries(3)
+            .user_agent(concat!("bitbuilder/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| innermost(&error))?;
+        Ok(Self {
+            name,
+            url,
+            key,
+            client,
+            sent: Sent::default(),
+        })
+    }
+
+    /// How people call the router.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it is.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The key that is sent along.
+    pub(crate) fn key(&self) -> &str {
+        self.key.reveal()
+    }
+
+    /// What was sent so far.
+    pub(crate) fn counts(&self) -> Counts {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Counts {
+            reads: load(&self.sent.reads),
+            configures: load(&self.sent.configures),
+            saves: load(&self.sent.saves),
+            others: load(&self.sent.others),
+        }
+    }
+
+    /// Sends the call on a connection of its own and reads the whole answer.
+    pub(crate) async fn exchange(&self, call: Call) -> Result<Reply, RouterError> {
+        let Call {
+            path,
+            method,
+            body,
+            deadline,
+        } = call;
+        let count = match path {
+            "/retrieve" => &self.sent.reads,
+            "/configure" => &self.sent.configures,
+            "/config-file" => &self.sent.saves,
+            _ => &self.sent.others,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        let begun = Instant::now();
+        let sent = body.as_ref().map_or(0, String::len);
+        let mut request = self
+            .client
+            .request(method, format!("{}{path}", self.url))
+            .timeout(deadline);
+        if let Some(body) = body {
+            let form = "application/x-www-form-urlencoded";
+            request = request.header(CONTENT_TYPE, form).body(body);
+        }
+        let answer = async {
+            let response = request.send().await?;
+            let status = response.status().as_u16();
+            let bytes = response.bytes().await?;
+            Ok((status, String::from_utf8_lossy(&bytes).into_owned()))
+        };
+        let answer: Result<(u16, String), reqwest::Error> = answer.await;
+        let took = begun.elapsed();
+        let status = answer.as_ref().map_or(0, |(status, _)| *status);
+        let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        tracing::debug!(router = %self.name, path, status, ms, bytes = sent, "asked");
+        match answer {
+            Ok((status, body)) => Ok(Reply { status, body, sent }),
+            Err(error) => Err(self.lost(&error, path, took)),
+        }
+    }
+
+    /// What it means that there is no answer.
+    fn lost(&self, error: &reqwest::Error, path: &str, took: Duration) -> RouterError {
+        let url = self.url.clone();
+        if let Some(Distrusted { seen, why }) = distrusted(error) {
+            return RouterError::Untrusted { url, seen, why };
+        }
+        let mask = Mask::new([self.key.reveal()]);
+        let text = if error.is_timeout() && !error.is_connect() {
+            format!("no answer to {path} within {:.1} s", took.as_secs_f64())
+        } else {
+            mask.line(&innermost(error))
+        };
+        if error.is_connect() || !matches!(path, "/configure" | "/config-file") {
+            RouterError::Unreachable { url, text }
+        } else {
+            RouterError::Unknown { text }
+        }
+    }
+}
+
+/// The cause at the bottom of the chain, which is the one that says something.
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(next) = last.source() {
+        last = next;
+    }
+    last.to_string()
+}
+
+/// Finds what the verifier said, below layers that each wrap it in their own way.
+fn distrusted(error: &(dyn Error + 'static)) -> Option<Distrusted> {
+    let mut layer = Some(error);
+    while let Some(error) = layer {
+        let inside = error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        let tls = error
+            .downcast_ref::<rustls::Error>()
+            .or_else(|| inside.and_then(|inside| inside.downcast_ref()));
+        if let Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other))) = tls
+        {
+            return other.0.downcast_ref::<Distrusted>().cloned();
+        }
+        layer = error.source();
+    }
+    None
+}
