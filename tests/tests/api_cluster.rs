@@ -13,6 +13,14 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::ObjectMeta;
 use kube::{Client, Config, Resource};
 
+/// A cluster of our own, whatever `BB_KUBECONFIG` says: these tests break it.
+fn own(dir: &Path) -> Options {
+    Options {
+        existing: None,
+        ..Options::new(dir)
+    }
+}
+
 /// Connects as a user of a kubeconfig does.
 async fn client(kubeconfig: &Path) -> Result<Client> {
     let config = Kubeconfig::read_from(kubeconfig)?;
@@ -74,7 +82,7 @@ fn processes_of(dir: &Path) -> Vec<PathBuf> {
 #[tokio::test]
 async fn objects_outlive_a_killed_api_server_and_a_killed_etcd() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let cluster = Cluster::start(Options::new(dir.path())).await?;
+    let cluster = Cluster::start(own(dir.path())).await?;
     let before = pids(&cluster);
     let maps: Api<ConfigMap> = Api::default_namespaced(client(cluster.kubeconfig()).await?);
     let made = maps
@@ -109,7 +117,7 @@ async fn objects_outlive_a_killed_api_server_and_a_killed_etcd() -> Result<()> {
 #[tokio::test]
 async fn a_paused_api_server_answers_again_when_it_goes_on() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let cluster = Cluster::start(Options::new(dir.path())).await?;
+    let cluster = Cluster::start(own(dir.path())).await?;
     let maps: Api<ConfigMap> = Api::default_namespaced(client(cluster.kubeconfig()).await?);
     let pid = cluster.pid(Part::ApiServer);
 
@@ -136,7 +144,7 @@ async fn a_paused_api_server_answers_again_when_it_goes_on() -> Result<()> {
 #[tokio::test]
 async fn the_roles_under_test_start_without_rights_and_the_audit_log_names_them() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let cluster = Cluster::start(Options::new(dir.path())).await?;
+    let cluster = Cluster::start(own(dir.path())).await?;
     for user in ["bitbuilder-controller", "tenant-member"] {
         let maps: Api<ConfigMap> =
             Api::default_namespaced(client(&cluster.kubeconfig_for(user)?).await?);
@@ -167,7 +175,7 @@ async fn the_roles_under_test_start_without_rights_and_the_audit_log_names_them(
 #[tokio::test]
 async fn owned_objects_go_with_their_owner_and_a_namespace_with_its_content() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let cluster = Cluster::start(Options::new(dir.path())).await?;
+    let cluster = Cluster::start(own(dir.path())).await?;
     let client = client(cluster.kubeconfig()).await?;
     let spaces: Api<Namespace> = Api::all(client.clone());
     let space = serde_json::from_value(serde_json::json!({"metadata": {"name": "site"}}))?;
@@ -196,6 +204,40 @@ async fn owned_objects_go_with_their_owner_and_a_namespace_with_its_content() ->
     })
     .await;
     cluster.stop()
+}
+
+#[tokio::test]
+async fn an_existing_cluster_is_used_as_any_user_and_never_broken() -> Result<()> {
+    let (dir, second) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let owner = Cluster::start(own(dir.path())).await?;
+    let existing = Some(owner.kubeconfig().to_path_buf());
+    let guest = Cluster::start(Options {
+        existing,
+        ..own(second.path())
+    })
+    .await?;
+
+    let maps: Api<ConfigMap> = Api::default_namespaced(client(guest.kubeconfig()).await?);
+    maps.create(&PostParams::default(), &config_map("ours"))
+        .await?;
+    let member = client(&guest.kubeconfig_for("tenant-member")?).await?;
+    let refused = Api::<ConfigMap>::default_namespaced(member)
+        .get("ours")
+        .await
+        .unwrap_err();
+    assert!(refused.to_string().contains("tenant-member"), "{refused}");
+
+    let error = guest.kill(Part::ApiServer).unwrap_err().to_string();
+    assert!(
+        error.contains("not ours") && error.contains("BB_KUBECONFIG"),
+        "{error}"
+    );
+    assert!(guest.restart(Part::Etcd).await.is_err());
+    guest.stop()?;
+    maps.get("ours")
+        .await
+        .context("the owner's cluster goes on")?;
+    owner.stop()
 }
 
 #[tokio::test]

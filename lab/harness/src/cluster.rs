@@ -89,13 +89,16 @@ pub struct Options {
     pub manifests: Vec<PathBuf>,
     /// More flags for kube-apiserver, for faults: `--goaway-chance=0.02` and such.
     pub apiserver_flags: Vec<String>,
+    /// The kubeconfig of a cluster to use instead of starting one.
+    pub existing: Option<PathBuf>,
     /// Tells how far the start is.
     pub progress: Progress,
 }
 
 impl Options {
     /// A cluster in `dir` that ends with us, with the roles that our tests use: the controller
-    /// and a tenant's member, neither with any right yet.
+    /// and a tenant's member, neither with any right yet. Where `BB_KUBECONFIG` is set, the
+    /// cluster that it names; a test that breaks parts sets `existing` back to none.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
@@ -106,6 +109,7 @@ impl Options {
             ],
             manifests: Vec::new(),
             apiserver_flags: Vec::new(),
+            existing: external::named(),
             progress: Progress::silent(),
         }
     }
@@ -158,7 +162,10 @@ impl Cluster {
     /// As [`Cluster::start`].
     pub async fn start_on(roster: Arc<Roster>, options: Options) -> Result<Self> {
         let binary = paths::cluster_binary()?;
-        if let Some(kubeconfig) = external::named()? {
+        if let Some(path) = &options.existing {
+            let kubeconfig = path
+                .canonicalize()
+                .with_context(|| format!("there is no kubeconfig {}", path.display()))?;
             options
                 .progress
                 .say(&format!("using the cluster of {}", kubeconfig.display()));
@@ -367,7 +374,7 @@ impl Cluster {
         let program = part.program();
         self.own.as_ref().with_context(|| {
             format!(
-                "cannot touch {program}: the cluster of BB_KUBECONFIG is not ours; \
+                "cannot touch {program}: the cluster is an existing one and not ours; \
                  unset BB_KUBECONFIG to use one that is"
             )
         })

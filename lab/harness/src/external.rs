@@ -10,18 +10,10 @@ use crate::cluster::User;
 use crate::pki::write_private;
 
 /// Returns the kubeconfig that `BB_KUBECONFIG` names, if it names one.
-///
-/// # Errors
-/// When the file is not there.
-pub(crate) fn named() -> Result<Option<PathBuf>> {
-    let Some(path) = std::env::var_os("BB_KUBECONFIG").filter(|path| !path.is_empty()) else {
-        return Ok(None);
-    };
-    let path = PathBuf::from(path);
-    let path = path
-        .canonicalize()
-        .with_context(|| format!("BB_KUBECONFIG names {}, which is not there", path.display()))?;
-    Ok(Some(path))
+pub(crate) fn named() -> Option<PathBuf> {
+    std::env::var_os("BB_KUBECONFIG")
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
 }
 
 /// Writes a kubeconfig that impersonates `user`: an existing cluster has no token file of ours.

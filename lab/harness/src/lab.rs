@@ -128,7 +128,7 @@ pub fn down(dir: &Path, progress: Progress) -> Result<()> {
     end_marked(&dir)?;
     fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
     progress.say(&format!("{} removed", dir.display()));
-    if external::named()?.is_some() {
+    if external::named().is_some() {
         progress.say("the cluster of BB_KUBECONFIG keeps what was applied to it");
     }
     Ok(())
