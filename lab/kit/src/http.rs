@@ -220,7 +220,8 @@ where
                         body,
                         peer,
                     };
-                    service(call).await
+                    // A task of its own: a caller who hangs up does not undo what it asked for.
+                    tokio::spawn(service(call)).await.map_err(|_| NoAnswer)?
                 }
             };
             respond(reply)
