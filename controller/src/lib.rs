@@ -1,1 +1,50 @@
-//! Not written yet.
+//! Turns events of the API into passes over targets: the shell around the pure core.
+//!
+//! One pass over the objects (`fabric`) allocates, renders and writes status; one pass per
+//! target (`router`, `cluster`) reads, plans and acts. Every decision is in `bb-core`.
+
+mod api;
+pub mod args;
+mod backoff;
+mod cluster;
+mod fabric;
+mod namespaces;
+mod router;
+mod secrets;
+mod shared;
+mod stores;
+mod targets;
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use futures::FutureExt as _;
+use tokio_util::sync::CancellationToken;
+
+pub use args::Args;
+
+/// Runs until `stop` is cancelled, or until a part of it ends: a controller is never partly
+/// alive.
+///
+/// # Errors
+/// When the API cannot be reached at the start, or a part ends that should not.
+pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
+    let clients = api::Clients::connect(&args).await?;
+    let installation = api::installation(&clients.request)
+        .await
+        .context("cannot read the namespace kube-system, whose UID names this installation")?;
+    tracing::info!(installation, "connected");
+    let stores = stores::Stores::start(&clients.watch);
+    let shared = Arc::new(shared::Shared::new(args, clients, installation, stores.readers()));
+    let ready = shared.stores.ready();
+    let watches = stores.run(Arc::clone(&shared)).boxed();
+    let work = async {
+        ready.await.context("the caches did not fill")?;
+        tracing::info!("caches are full");
+        let fabric = fabric::run(Arc::clone(&shared), stop.clone()).boxed();
+        let targets = targets::run(Arc::clone(&shared), stop.clone()).boxed();
+        futures::future::select_all([fabric, targets]).await.0
+    };
+    let (result, _, _) = futures::future::select_all([watches, work.boxed()]).await;
+    if stop.is_cancelled() { Ok(()) } else { result.context("a part of the controller ended") }
+}

@@ -1,1 +1,50 @@
-fn main() {}
+//! Turns a command line into a running controller.
+
+use anyhow::Context as _;
+use bb_controller::Args;
+use clap::Parser as _;
+use tokio_util::sync::CancellationToken;
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    args.start_log();
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .ok()
+        .context("cannot install the TLS provider")?;
+    // A panic in any task ends the process: Kubernetes restarts a whole controller.
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        report(info);
+        std::process::exit(101);
+    }));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let controller = bb_controller::run(args, stop.clone());
+        tokio::pin!(controller);
+        tokio::select! {
+            result = &mut controller => result,
+            result = signal() => {
+                result?;
+                tracing::info!("asked to stop");
+                stop.cancel();
+                controller.await
+            }
+        }
+    })
+}
+
+async fn signal() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut term = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut int = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    Ok(())
+}

@@ -289,6 +289,71 @@ fn hold_referenced_vrfs(
     });
 }
 
+/// Whose commands a failed commit is about: those below or above a node that VyOS names, and of
+/// them those that its words name, where they name any. Several objects share one node (all
+/// VRFs, all DHCP networks).
+#[must_use]
+pub fn offenders(sent: &[Command], nodes: &[Path], text: &str) -> BTreeSet<Uid> {
+    let at = |command: &&Command| {
+        nodes.iter().any(|node| {
+            let shared = node.len().min(command.path.len());
+            shared > 0 && node[..shared] == command.path[..shared]
+        })
+    };
+    let candidates: Vec<&Command> = sent.iter().filter(at).collect();
+    let words: BTreeSet<&str> = text
+        .split(|c: char| c.is_whitespace() || "\"'[],!".contains(c))
+        .collect();
+    let spoken_of = |command: &&&Command| {
+        // The words that every path has say nothing.
+        command.path.iter().skip(2).any(|word| {
+            word.len() > 3
+                && word.bytes().any(|b| b.is_ascii_digit())
+                && words.contains(word.as_str())
+        })
+    };
+    let named: BTreeSet<Uid> = candidates
+        .iter()
+        .filter(spoken_of)
+        .map(|c| c.owner.clone())
+        .collect();
+    if named.is_empty() {
+        candidates.iter().map(|c| c.owner.clone()).collect()
+    } else {
+        named
+    }
+}
+
+/// What a router lacks to carry tenants to other routers, in words, if it lacks anything.
+#[must_use]
+pub fn missing_underlay(running: &Lines, asn: i64) -> Option<String> {
+    let bgp = |tail: &[&str]| -> Path {
+        ["protocols", "bgp"]
+            .iter()
+            .chain(tail)
+            .map(|w| (*w).to_owned())
+            .collect()
+    };
+    let leaf = bgp(&["system-as"]);
+    match running.value(&leaf) {
+        None => {
+            return Some(format!(
+                "the router runs no BGP: `set protocols bgp system-as {asn}` and its EVPN peers"
+            ));
+        }
+        Some(runs) if runs != asn.to_string() => {
+            return Some(format!(
+                "the router's AS is {runs}, the Region's {asn}: correct one of them"
+            ));
+        }
+        Some(_) => {}
+    }
+    let advertise = bgp(&["address-family", "l2vpn-evpn", "advertise-all-vni"]);
+    (!running.any_below(&advertise)).then(|| {
+        "EVPN advertises no VNI: `set protocols bgp address-family l2vpn-evpn advertise-all-vni`".to_owned()
+    })
+}
+
 /// What a router runs after `commands`, if it takes them all.
 #[must_use]
 pub fn apply(observed: &Lines, commands: &[Command]) -> Lines {

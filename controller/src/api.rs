@@ -1,0 +1,224 @@
+//! Turns decisions into requests to the Kubernetes API, each with a deadline.
+
+use std::future::Future;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bb_core::resolve::Id;
+use bb_core::status::{Change, FinalizerOp, Note};
+use bb_crds::{FINALIZER, GROUP, VERSION};
+use k8s_openapi::api::core::v1::{Namespace, ObjectReference};
+use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Api, Client, Config, ResourceExt as _};
+use serde_json::{Value, json};
+
+use crate::args::Args;
+
+/// The name under which our fields are managed.
+pub(crate) const MANAGER: &str = "bitbuilder-controller";
+/// No request takes longer than a busy API server needs.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A client for watches and one for requests: a watch is silent for minutes, a request must
+/// not be.
+#[derive(Clone)]
+pub(crate) struct Clients {
+    pub(crate) watch: Client,
+    pub(crate) request: Client,
+}
+
+/// Why a request did not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    #[error("cannot {what}")]
+    Refused { what: String, source: Box<kube::Error> },
+    #[error("no answer within {} s to: {what}", DEADLINE.as_secs())]
+    Late { what: String },
+}
+
+impl ApiError {
+    fn status(&self) -> Option<&kube::core::Status> {
+        match self {
+            Self::Refused { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) => Some(status),
+                _ => None,
+            },
+            Self::Late { .. } => None,
+        }
+    }
+
+    /// The object changed since it was read.
+    pub(crate) fn conflict(&self) -> bool {
+        self.status().is_some_and(kube::core::Status::is_conflict)
+    }
+
+    /// The object is gone.
+    pub(crate) fn not_found(&self) -> bool {
+        self.status().is_some_and(kube::core::Status::is_not_found)
+    }
+}
+
+/// Sends a request with a deadline; `what` completes the sentence "cannot ...".
+pub(crate) async fn call<T>(
+    what: impl Into<String>,
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<T, ApiError> {
+    match tokio::time::timeout(DEADLINE, request).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(source)) => Err(ApiError::Refused { what: what.into(), source: Box::new(source) }),
+        Err(_) => Err(ApiError::Late { what: what.into() }),
+    }
+}
+
+impl Clients {
+    pub(crate) async fn connect(args: &Args) -> anyhow::Result<Self> {
+        let config = match &args.kubeconfig {
+            Some(path) => {
+                let file = kube::config::Kubeconfig::read_from(path)
+                    .with_context(|| format!("cannot read {}", path.display()))?;
+                Config::from_custom_kubeconfig(file, &kube::config::KubeConfigOptions::default())
+                    .await
+                    .with_context(|| format!("cannot use {}", path.display()))?
+            }
+            None => Config::infer().await.context("found no kubeconfig and no service account")?,
+        };
+        let mut request = config.clone();
+        // A retry of the client's own would hold a pass for minutes; passes retry.
+        request.default_retry = false;
+        request.read_timeout = Some(DEADLINE);
+        Ok(Self {
+            watch: Client::try_from(config).context("cannot make a client for watches")?,
+            request: Client::try_from(request).context("cannot make a client for requests")?,
+        })
+    }
+}
+
+/// The UID of kube-system: one management cluster, one name in every mark.
+pub(crate) async fn installation(client: &Client) -> anyhow::Result<String> {
+    let api: Api<Namespace> = Api::all(client.clone());
+    let namespace = call("read namespace kube-system", api.get("kube-system")).await?;
+    namespace.uid().context("kube-system has no UID")
+}
+
+/// The recorder of events, one for the whole process: it folds repeats.
+pub(crate) fn recorder(client: Client) -> Recorder {
+    Recorder::new(client, Reporter { controller: MANAGER.to_owned(), instance: None })
+}
+
+/// Where an object is in the API.
+pub(crate) struct Place {
+    kind: &'static str,
+    namespace: Option<String>,
+    name: String,
+}
+
+impl Place {
+    pub(crate) fn of(id: &Id) -> Self {
+        let cluster = |kind, name: &String| Self { kind, namespace: None, name: name.clone() };
+        let inside = |kind, key: &bb_core::world::Key| Self {
+            kind,
+            namespace: Some(key.namespace.clone()),
+            name: key.name.clone(),
+        };
+        match id {
+            Id::Region(name) => cluster("Region", name),
+            Id::Provider(name) => cluster("Provider", name),
+            Id::Tenant(name) => cluster("Tenant", name),
+            Id::Network(key) => inside("Network", key),
+            Id::Volume(key) => inside("Volume", key),
+            Id::Instance(key) => inside("Instance", key),
+        }
+    }
+
+    fn api(&self, client: &Client) -> Api<DynamicObject> {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(GROUP, VERSION, self.kind));
+        match &self.namespace {
+            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+            None => Api::all_with(client.clone(), &resource),
+        }
+    }
+
+    fn words(&self) -> String {
+        let kind = self.kind.to_lowercase();
+        match &self.namespace {
+            Some(namespace) => format!("{kind} {namespace}/{}", self.name),
+            None => format!("{kind} {}", self.name),
+        }
+    }
+}
+
+/// Carries out one change. Every write names the version it was decided on, so that a decision
+/// on something old is refused and made again. Gives the object as it is afterwards.
+pub(crate) async fn write(
+    client: &Client,
+    place: &Place,
+    version: Option<String>,
+    finalizers: &[String],
+    change: &Change,
+) -> Result<Option<DynamicObject>, ApiError> {
+    let api = place.api(client);
+    let mut version = version;
+    let mut written = None;
+    if let Some(op) = change.finalizer {
+        let others = finalizers.iter().filter(|f| *f != FINALIZER).cloned();
+        let list: Vec<String> = match op {
+            FinalizerOp::Add => others.chain([FINALIZER.to_owned()]).collect(),
+            FinalizerOp::Remove => others.collect(),
+        };
+        let patch = json!({"metadata": {"finalizers": list, "resourceVersion": version}});
+        let what = format!("change the finalizers of {}", place.words());
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let object = call(what, api.patch(&place.name, &params, &Patch::Merge(&patch))).await?;
+        version = object.resource_version();
+        written = Some(object);
+    }
+    if let Some(status) = &change.status {
+        let what = format!("write the status of {}", place.words());
+        let body = json!({
+            "apiVersion": format!("{GROUP}/{VERSION}"),
+            "kind": place.kind,
+            "metadata": {"name": place.name, "namespace": place.namespace, "resourceVersion": version},
+            "status": prune(status),
+        });
+        let params = PatchParams::apply(MANAGER).force();
+        let object = call(what, api.patch_status(&place.name, &params, &Patch::Apply(&body))).await?;
+        written = Some(object);
+    }
+    Ok(written)
+}
+
+/// A server-side apply has no place for null.
+fn prune(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            map.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), prune(v))).collect()
+        }
+        Value::Array(list) => list.iter().map(prune).collect(),
+        other => other.clone(),
+    }
+}
+
+/// Publishes an event. A failure is logged: no pass fails for it.
+pub(crate) async fn publish(recorder: &Recorder, place: &Place, uid: Option<String>, note: &Note) {
+    let reference = ObjectReference {
+        api_version: Some(format!("{GROUP}/{VERSION}")),
+        kind: Some(place.kind.to_owned()),
+        name: Some(place.name.clone()),
+        namespace: place.namespace.clone(),
+        uid,
+        ..ObjectReference::default()
+    };
+    let event = Event {
+        type_: if note.warning { EventType::Warning } else { EventType::Normal },
+        reason: note.reason.as_str().to_owned(),
+        note: Some(note.message.chars().take(1000).collect()),
+        action: "Reconcile".to_owned(),
+        secondary: None,
+    };
+    let published = tokio::time::timeout(DEADLINE, recorder.publish(&event, &reference)).await;
+    if !matches!(published, Ok(Ok(()))) {
+        tracing::warn!(object = place.words(), "cannot publish an event");
+    }
+}

@@ -1,0 +1,71 @@
+//! Turns flags and environment into settings.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+/// Drives VyOS routers and Proxmox VE clusters from the resources of bitbuilder.cloud.
+#[derive(Parser, Clone, Debug)]
+#[command(version, about)]
+pub struct Args {
+    /// The kubeconfig; without it the usual places, then the pod's own service account.
+    #[arg(long, env = "BB_CONTROLLER_KUBECONFIG")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// The namespace that Secrets of Providers are in.
+    #[arg(long, env = "BB_NAMESPACE", default_value = "bitbuilder-system")]
+    pub namespace: String,
+
+    /// How long a settled target is left alone before it is looked at again, in seconds.
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    pub poll: u64,
+
+    /// How soon a cluster with work under way is looked at again, in milliseconds.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(50..))]
+    pub active_poll: u64,
+
+    /// The first pause after a failure, in milliseconds. It doubles, up to five minutes.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(10..))]
+    pub backoff: u64,
+
+    /// How many targets are worked on at once.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub concurrency: u16,
+
+    /// The form of log lines.
+    #[arg(long, value_enum, default_value_t = LogForm::Text)]
+    pub log: LogForm,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LogForm {
+    /// For people.
+    Text,
+    /// For machines, one object a line.
+    Json,
+}
+
+impl Args {
+    /// Starts logging to standard error; `RUST_LOG` says how much.
+    pub fn start_log(&self) {
+        let filter = EnvFilter::try_from_default_env()
+            .unwrap_or_else(|_| EnvFilter::new("info,kube_client=warn,kube_runtime=warn"));
+        let builder =
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        match self.log {
+            LogForm::Text => builder.with_ansi(false).init(),
+            LogForm::Json => builder.json().init(),
+        }
+    }
+
+    pub(crate) fn poll(&self) -> Duration {
+        Duration::from_secs(self.poll)
+    }
+
+    pub(crate) fn active_poll(&self) -> Duration {
+        Duration::from_millis(self.active_poll)
+    }
+}

@@ -1,0 +1,265 @@
+//! The pass over a router: read, plan, send, read back where the outcome is not plain.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+use bb_core::outcome::{ClaimState, Contact, RouterOutcome, asked};
+use bb_core::vyos::plan::{apply, missing_underlay, offenders};
+use bb_core::vyos::{Command, Desired, Lines, Plan, Verb, Want, plan};
+use bb_core::world::Uid;
+use bb_crds::provider::{ManagementPolicy, Vyos};
+use bb_crds::{Provider, Reason};
+use bb_vyos::{Op, Router, RouterError};
+
+use crate::secrets;
+use crate::shared::Shared;
+use crate::targets::{PassFailed, settled};
+
+/// How long something that a router refused waits before it is sent again unchanged.
+const ASIDE: Duration = Duration::from_secs(60);
+
+/// What is kept of a router between passes.
+#[derive(Default)]
+pub(crate) struct RouterSession {
+    connected: Option<(Vyos, Router)>,
+    version: Option<String>,
+    /// What the router refused: as it was asked, why, and until when it waits.
+    aside: HashMap<Uid, Refusal>,
+}
+
+struct Refusal {
+    asked: u64,
+    message: String,
+    until: Instant,
+}
+
+/// One pass. Says when the next is due.
+pub(crate) async fn pass(
+    shared: &Shared,
+    name: &str,
+    provider: &Provider,
+    spec: &Vyos,
+    session: &mut RouterSession,
+) -> Result<Duration, PassFailed> {
+    let Some(desired) = shared.asked_of_router(name) else { return Ok(settled(shared)) };
+    let router = match session.connect(shared, name, spec).await {
+        Ok(router) => router,
+        Err(contact) => return Err(no_contact(shared, name, contact)),
+    };
+    let observed = match observe(&router).await {
+        Ok(observed) => observed,
+        Err(error) => {
+            session.connected = None;
+            return Err(no_contact(shared, name, contact_of(&error)));
+        }
+    };
+    if session.version.is_none() {
+        // Without it nothing is lost but a column.
+        session.version = router.facts().await.ok().map(|facts| facts.version);
+    }
+    let first = plan(&desired, &observed);
+    let may_write = provider.spec.management_policy == ManagementPolicy::Manage;
+    let commands = session.due(&desired, &first);
+    let (after, finished) = if commands.is_empty() || !may_write {
+        (observed, Ok(()))
+    } else {
+        session.send(&router, name, &desired, &observed, &commands).await
+    };
+    let last = plan(&desired, &after);
+    let mut outcome = judge(&desired, &last, session, may_write);
+    outcome.version.clone_from(&session.version);
+    outcome.underlay = underlay(shared, provider, &after);
+    shared.found(|outcomes| {
+        outcomes.routers.insert(name.to_owned(), outcome);
+    });
+    match finished {
+        Ok(()) => Ok(session.next(settled(shared))),
+        Err(error) => {
+            tracing::warn!(router = name, error = &error as &dyn std::error::Error, "a list was not taken whole");
+            Err(PassFailed { target: name.to_owned() })
+        }
+    }
+}
+
+async fn observe(router: &Router) -> Result<Lines, RouterError> {
+    Ok(Lines::parse(&router.show_config().await?))
+}
+
+fn no_contact(shared: &Shared, name: &str, contact: Contact) -> PassFailed {
+    tracing::warn!(router = name, ?contact, "no contact");
+    shared.found(|outcomes| {
+        let outcome: &mut RouterOutcome = outcomes.routers.entry(name.to_owned()).or_default();
+        outcome.contact = contact;
+    });
+    PassFailed { target: name.to_owned() }
+}
+
+fn contact_of(error: &RouterError) -> Contact {
+    match error {
+        RouterError::Unauthorized | RouterError::Untrusted { .. } | RouterError::Endpoint { .. } => {
+            Contact::Unauthorized(error.to_string())
+        }
+        _ => Contact::Unreachable(error.to_string()),
+    }
+}
+
+impl RouterSession {
+    async fn connect(
+        &mut self,
+        shared: &Shared,
+        name: &str,
+        spec: &Vyos,
+    ) -> Result<Router, Contact> {
+        if let Some((made_of, router)) = &self.connected
+            && made_of == spec
+        {
+            return Ok(router.clone());
+        }
+        let endpoint = secrets::router(shared, name, spec)
+            .await
+            .map_err(|error| Contact::Unauthorized(error.to_string()))?;
+        let router = Router::new(endpoint).map_err(|error| contact_of(&error))?;
+        self.version = None;
+        self.connected = Some((spec.clone(), router.clone()));
+        Ok(router)
+    }
+
+    /// The commands of a plan, without those of objects that were refused a moment ago.
+    fn due(&mut self, desired: &Desired, plan: &Plan) -> Vec<Command> {
+        let now = Instant::now();
+        let wants: BTreeMap<&str, u64> =
+            desired.claims.iter().map(|c| (c.owner.as_str(), asked(&c.want))).collect();
+        self.aside.retain(|owner, refusal| {
+            refusal.until > now && wants.get(owner.as_str()) == Some(&refusal.asked)
+        });
+        let due = plan.commands.iter().filter(|c| !self.aside.contains_key(&c.owner));
+        due.cloned().collect()
+    }
+
+    /// When something set aside is due again, if that is sooner.
+    fn next(&self, settled: Duration) -> Duration {
+        let now = Instant::now();
+        let aside = self.aside.values().map(|r| r.until.saturating_duration_since(now));
+        aside.min().map_or(settled, |soonest| settled.min(soonest + Duration::from_millis(100)))
+    }
+
+    /// Sends commands as one list, or as few as the body limit allows, and saves. Gives what
+    /// the router runs afterwards, as far as is known.
+    async fn send(
+        &mut self,
+        router: &Router,
+        name: &str,
+        desired: &Desired,
+        observed: &Lines,
+        commands: &[Command],
+    ) -> (Lines, Result<(), RouterError>) {
+        let mut running = observed.clone();
+        let ops: Vec<Op> = commands.iter().map(op).collect();
+        let mut sent = 0;
+        for list in bb_vyos::cut(&ops, router.list_bytes()) {
+            tracing::info!(router = name, commands = list.len(), "configure");
+            let part = &commands[sent..sent + list.len()];
+            sent += list.len();
+            match router.configure(list).await {
+                Ok(done) => {
+                    if let Some(warnings) = done.warnings {
+                        tracing::info!(router = name, warnings, "the router warns");
+                    }
+                    running = apply(&running, part);
+                }
+                Err(error) => {
+                    self.set_aside(desired, part, &error);
+                    // What a refused or unanswered list left behind is known by looking only.
+                    let running = observe(router).await.unwrap_or(running);
+                    return (running, Err(error));
+                }
+            }
+        }
+        let saved = router.save().await;
+        (running, saved)
+    }
+
+    /// Finds whose commands were refused, so that the rest can go without them.
+    fn set_aside(&mut self, desired: &Desired, sent: &[Command], error: &RouterError) {
+        let (owners, message) = match error {
+            RouterError::Refused { nodes, text, .. } => (offenders(sent, nodes, text), text),
+            RouterError::Invalid { path, text } => {
+                let path = path.as_deref().unwrap_or_default();
+                let named = sent.iter().filter(|c| !path.is_empty() && c.path.starts_with(path));
+                (named.map(|c| c.owner.clone()).collect(), text)
+            }
+            _ => return,
+        };
+        let all: BTreeSet<Uid> = sent.iter().map(|c| c.owner.clone()).collect();
+        // One object alone needs no name to be known.
+        let owners = if owners.is_empty() && all.len() == 1 { all } else { owners };
+        for owner in owners {
+            let Some(claim) = desired.claims.iter().find(|c| c.owner == owner) else { continue };
+            let refusal = Refusal {
+                asked: asked(&claim.want),
+                message: format!("the router refuses it: {message}"),
+                until: Instant::now() + ASIDE,
+            };
+            self.aside.insert(owner, refusal);
+        }
+    }
+}
+
+fn op(command: &Command) -> Op {
+    match command.verb {
+        Verb::Set => Op::set(command.path.iter().cloned()),
+        Verb::Delete => Op::delete(command.path.iter().cloned()),
+    }
+}
+
+/// What is now known of every object on this router.
+fn judge(
+    desired: &Desired,
+    plan: &Plan,
+    session: &RouterSession,
+    may_write: bool,
+) -> RouterOutcome {
+    let open: BTreeSet<&str> = plan.commands.iter().map(|c| c.owner.as_str()).collect();
+    let mut claims = BTreeMap::new();
+    for claim in &desired.claims {
+        let owner = claim.owner.as_str();
+        let refused = session.aside.get(owner);
+        let state = if let Some(held) = plan.held.get(owner) {
+            ClaimState::Held { reason: held.reason, message: held.message.clone() }
+        } else if open.contains(owner) && !may_write {
+            ClaimState::Held {
+                reason: Reason::Paused,
+                message: "the Provider's managementPolicy is Observe: nothing is sent".to_owned(),
+            }
+        } else if let Some(refusal) = refused.filter(|_| open.contains(owner)) {
+            ClaimState::Held { reason: Reason::Refused, message: refusal.message.clone() }
+        } else if open.contains(owner) {
+            ClaimState::Pending
+        } else {
+            match claim.want {
+                Want::Present { .. } => ClaimState::Programmed,
+                Want::Absent => ClaimState::Absent,
+                Want::Untouched if plan.present.contains(owner) => ClaimState::Programmed,
+                Want::Untouched => ClaimState::Pending,
+            }
+        };
+        claims.insert(claim.owner.clone(), (asked(&claim.want), state));
+    }
+    RouterOutcome {
+        contact: Contact::Good,
+        claims,
+        orphans: plan.orphans.clone(),
+        ..RouterOutcome::default()
+    }
+}
+
+/// Says what a router lacks to carry tenants to other routers, where its Region has several.
+fn underlay(shared: &Shared, provider: &Provider, running: &Lines) -> Option<String> {
+    let world = shared.stores.world(&shared.written);
+    let region = &provider.spec.region;
+    let routers = world.providers.values();
+    let several =
+        routers.filter(|p| p.spec.region == *region && p.spec.vyos.is_some()).count() > 1;
+    let asn = world.regions.get(region)?.spec.asn;
+    missing_underlay(running, asn).filter(|_| several)
+}

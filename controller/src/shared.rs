@@ -1,0 +1,150 @@
+//! What the passes share: caches, what each target should have, what each was found to have.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use bb_core::outcome::Outcomes;
+use bb_core::{proxmox, vyos};
+use kube::runtime::events::Recorder;
+use kube::runtime::reflector::ObjectRef;
+use tokio::sync::{Notify, mpsc};
+
+use bb_crds::Provider;
+
+use crate::api::{Clients, recorder};
+use crate::args::Args;
+use crate::backoff::Failures;
+use crate::stores::{Readers, Written};
+
+/// What the passes share.
+pub(crate) struct Shared {
+    pub(crate) args: Args,
+    pub(crate) clients: Clients,
+    /// The UID of kube-system, part of every mark.
+    pub(crate) installation: String,
+    pub(crate) stores: Readers,
+    pub(crate) written: Written,
+    pub(crate) recorder: Recorder,
+    pub(crate) failures: Failures,
+    board: Mutex<Board>,
+    /// The members that each tenant's bindings were made from, in this process.
+    members: Mutex<BTreeMap<String, String>>,
+    fabric: Notify,
+    wake: mpsc::UnboundedSender<ObjectRef<Provider>>,
+    woken: Mutex<Option<mpsc::UnboundedReceiver<ObjectRef<Provider>>>>,
+}
+
+/// What is asked of the targets, and what they answered.
+#[derive(Default)]
+struct Board {
+    routers: BTreeMap<String, Arc<vyos::Desired>>,
+    clusters: BTreeMap<String, Arc<proxmox::model::Desired>>,
+    outcomes: Outcomes,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        args: Args,
+        clients: Clients,
+        installation: String,
+        stores: Readers,
+    ) -> Self {
+        let (wake, woken) = mpsc::unbounded_channel();
+        let recorder = recorder(clients.request.clone());
+        Self {
+            args,
+            clients,
+            installation,
+            stores,
+            written: Written::default(),
+            recorder,
+            failures: Failures::default(),
+            board: Mutex::new(Board::default()),
+            members: Mutex::new(BTreeMap::new()),
+            fabric: Notify::new(),
+            wake,
+            woken: Mutex::new(Some(woken)),
+        }
+    }
+
+    fn board(&self) -> std::sync::MutexGuard<'_, Board> {
+        self.board.lock().expect("no code panics while it holds this lock")
+    }
+
+    /// Whether a tenant's members are others than its bindings were made from.
+    pub(crate) fn members_differ(&self, tenant: &str, members: &str) -> bool {
+        let known = self.members.lock().expect("no code panics while it holds this lock");
+        known.get(tenant).is_none_or(|m| m != members)
+    }
+
+    /// Remembers the members that a tenant's bindings were made from.
+    pub(crate) fn members_are(&self, tenant: &str, members: String) {
+        let mut known = self.members.lock().expect("no code panics while it holds this lock");
+        known.insert(tenant.to_owned(), members);
+    }
+
+    /// Asks for a pass over the objects. Any number of calls make one pass.
+    pub(crate) fn wake_fabric(&self) {
+        self.fabric.notify_one();
+    }
+
+    /// Waits until a pass over the objects is asked for.
+    pub(crate) async fn fabric_woken(&self) {
+        self.fabric.notified().await;
+    }
+
+    /// Asks for a pass over a target.
+    pub(crate) fn wake_target(&self, name: &str) {
+        // The receiver lives as long as the process.
+        let _ = self.wake.send(ObjectRef::new(name));
+    }
+
+    /// The stream of targets that a pass is asked for. There is one.
+    pub(crate) fn take_woken(&self) -> Option<mpsc::UnboundedReceiver<ObjectRef<Provider>>> {
+        self.woken.lock().expect("no code panics while it holds this lock").take()
+    }
+
+    /// Puts up what every target should have, and wakes those for which that changed.
+    pub(crate) fn ask(
+        &self,
+        routers: BTreeMap<String, vyos::Desired>,
+        clusters: BTreeMap<String, proxmox::model::Desired>,
+    ) {
+        let mut board = self.board();
+        let mut changed: Vec<String> = Vec::new();
+        for (name, desired) in &routers {
+            if board.routers.get(name).is_none_or(|old| old.as_ref() != desired) {
+                changed.push(name.clone());
+            }
+        }
+        for (name, desired) in &clusters {
+            if board.clusters.get(name).is_none_or(|old| old.as_ref() != desired) {
+                changed.push(name.clone());
+            }
+        }
+        board.routers = routers.into_iter().map(|(n, d)| (n, Arc::new(d))).collect();
+        board.clusters = clusters.into_iter().map(|(n, d)| (n, Arc::new(d))).collect();
+        drop(board);
+        for name in changed {
+            self.wake_target(&name);
+        }
+    }
+
+    pub(crate) fn asked_of_router(&self, name: &str) -> Option<Arc<vyos::Desired>> {
+        self.board().routers.get(name).cloned()
+    }
+
+    pub(crate) fn asked_of_cluster(&self, name: &str) -> Option<Arc<proxmox::model::Desired>> {
+        self.board().clusters.get(name).cloned()
+    }
+
+    pub(crate) fn outcomes(&self) -> Outcomes {
+        self.board().outcomes.clone()
+    }
+
+    /// Records what a pass over a target found, and has the objects' status follow.
+    pub(crate) fn found(&self, change: impl FnOnce(&mut Outcomes)) {
+        change(&mut self.board().outcomes);
+        self.wake_fabric();
+    }
+}

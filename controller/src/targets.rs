@@ -1,0 +1,100 @@
+//! Turns wake-ups into passes over targets: one key per Provider, one pass at a time for each.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use bb_crds::Provider;
+use futures::{StreamExt as _, stream};
+use kube::ResourceExt as _;
+use kube::runtime::Controller;
+use kube::runtime::controller::{Action, Config, Error as ControllerError};
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::backoff::spread;
+use crate::cluster::{self, ClusterSession};
+use crate::router::{self, RouterSession};
+use crate::shared::Shared;
+
+/// Why a pass over a target ended early. What went wrong is on the board, for the objects'
+/// conditions; here it only decides when to come back.
+#[derive(Debug, thiserror::Error)]
+#[error("the pass over {target} ended early")]
+pub(crate) struct PassFailed {
+    pub(crate) target: String,
+}
+
+/// The sessions, each behind a lock of its own: the controller never runs two passes over one
+/// target, so nobody waits for one.
+struct Context {
+    shared: Arc<Shared>,
+    sessions: Mutex<HashMap<String, Arc<Mutex<Session>>>>,
+}
+
+#[derive(Default)]
+struct Session {
+    router: RouterSession,
+    cluster: ClusterSession,
+}
+
+/// Runs passes for as long as the process lives.
+pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) -> anyhow::Result<()> {
+    let woken = shared.take_woken().context("targets are run once")?;
+    let woken = stream::unfold(woken, |mut woken| async move {
+        let target = woken.recv().await?;
+        Some((target, woken))
+    });
+    let concurrency = shared.args.concurrency;
+    let context =
+        Arc::new(Context { shared: Arc::clone(&shared), sessions: Mutex::new(HashMap::new()) });
+    // Providers come from the one cache; their events reach the targets through the pass over
+    // the objects, which knows what changed for whom.
+    Controller::for_stream(stream::pending(), shared.stores.providers.clone())
+        .with_config(Config::default().concurrency(concurrency))
+        .reconcile_on(woken)
+        .graceful_shutdown_on(stop.clone().cancelled_owned())
+        .run(pass, again, context)
+        .for_each(|result| async move {
+            match result {
+                // A target that is gone, woken once more.
+                Ok(_) | Err(ControllerError::ObjectNotFound(_)) => {}
+                Err(error) => {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "a pass ended early");
+                }
+            }
+        })
+        .await;
+    if stop.is_cancelled() {
+        return Ok(());
+    }
+    bail!("the queue of targets ended")
+}
+
+async fn pass(provider: Arc<Provider>, context: Arc<Context>) -> Result<Action, PassFailed> {
+    let name = provider.name_any();
+    let session = Arc::clone(context.sessions.lock().await.entry(name.clone()).or_default());
+    let mut session = session.lock().await;
+    let shared = &context.shared;
+    let next = if let Some(spec) = &provider.spec.vyos {
+        router::pass(shared, &name, &provider, spec, &mut session.router).await
+    } else if let Some(spec) = &provider.spec.proxmox {
+        cluster::pass(shared, &name, &provider, spec, &mut session.cluster).await
+    } else {
+        return Ok(Action::await_change());
+    };
+    let wait = next?;
+    shared.failures.succeeded(&name);
+    Ok(Action::requeue(wait))
+}
+
+fn again(_: Arc<Provider>, failed: &PassFailed, context: Arc<Context>) -> Action {
+    let first = Duration::from_millis(context.shared.args.backoff);
+    Action::requeue(context.shared.failures.failed(&failed.target, first, rand::random()))
+}
+
+/// When to look again at a target that has nothing to do.
+pub(crate) fn settled(shared: &Shared) -> Duration {
+    spread(shared.args.poll(), rand::random())
+}
