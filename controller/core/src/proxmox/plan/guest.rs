@@ -1,0 +1,516 @@
+//! Turns one desired guest and what is seen of it into where it stands and what comes next.
+
+use bb_crds::condition::Reason;
+use bb_crds::ids::Vmid;
+
+use super::images::{self, Found};
+use super::users::{Users, users};
+use super::{Guest, Op, Scene, Stands, Step, create};
+use crate::proxmox::keys::{self, Disks, GuestConfig};
+use crate::proxmox::mark::{self, Mark, Ownership};
+use crate::proxmox::model::{Attachment, DesiredGuest, Fate, GuestState, Kind, Power};
+use crate::proxmox::observed::{Build, ConfigRead, Key, Need, Row};
+
+/// What was decided about a guest.
+pub(super) struct Judged {
+    pub(super) step: Step<GuestState>,
+    /// Keys that wait for a restart.
+    pub(super) pending: Vec<String>,
+    /// What its configuration was just proven to be.
+    pub(super) proven: Option<String>,
+}
+
+impl From<Step<GuestState>> for Judged {
+    fn from(step: Step<GuestState>) -> Self {
+        Self {
+            step,
+            pending: Vec::new(),
+            proven: None,
+        }
+    }
+}
+
+pub(super) fn held(reason: Reason, message: impl Into<String>) -> Step<GuestState> {
+    Step::Is(GuestState::held(reason, message.into()))
+}
+
+fn working(what: impl Into<String>) -> Step<GuestState> {
+    Step::Is(GuestState::Working(what.into()))
+}
+
+/// Whether a guest runs, from the list that is not late where there is one.
+pub(super) fn running(scene: &Scene<'_>, guest: &DesiredGuest) -> Option<bool> {
+    let row = scene.seen.guests.get(&guest.vmid)?;
+    scene.seen.live.get(&guest.vmid).copied().or(row.running)
+}
+
+/// `VM 5001` or `CT 5001`.
+fn name_of(guest: &DesiredGuest) -> String {
+    format!("{} {}", guest.source.kind().word(), guest.vmid)
+}
+
+pub(super) fn judge(scene: &Scene<'_>, guest: &DesiredGuest) -> Judged {
+    if guest.fate == Fate::Release {
+        return Step::Is(GuestState::Gone).into();
+    }
+    if let Some(message) = clash(scene, guest) {
+        return held(Reason::Conflict, message).into();
+    }
+    if let Some(what) = scene.busy(&Key::Guest(guest.vmid)) {
+        return working(what).into();
+    }
+    let row = scene.seen.guests.get(&guest.vmid);
+    if let Some(step) = row.and_then(|row| as_recorded(scene, guest, row)) {
+        return step.into();
+    }
+    if guest.fate == Fate::Hold {
+        return held(
+            Reason::Paused,
+            "the object is held back: nothing is written",
+        )
+        .into();
+    }
+    if let Some(rest) = scene.flight.resting.get(&guest.uid) {
+        return Step::Is(GuestState::resting(rest)).into();
+    }
+    match row {
+        Some(row) => present(scene, guest, row),
+        None => absent(scene, guest).into(),
+    }
+}
+
+/// Why a VMID cannot be this guest's whatever the cluster says.
+fn clash(scene: &Scene<'_>, guest: &DesiredGuest) -> Option<String> {
+    let vmid = guest.vmid;
+    if scene.desired.cluster.holder == Some(vmid) {
+        return Some(format!("VMID {vmid} is that of the volume holder"));
+    }
+    let first = scene
+        .desired
+        .guests
+        .iter()
+        .filter(|other| other.vmid == vmid && other.fate != Fate::Release)
+        .min_by_key(|other| (other.settled.is_none(), &other.uid))?;
+    (first.uid != guest.uid).then(|| {
+        format!(
+            "VMID {vmid} is also recorded for {}/{}",
+            first.namespace, first.name
+        )
+    })
+}
+
+/// Settled without a look at the guest itself: what was proven once still holds as far as the
+/// list of the cluster says.
+fn as_recorded(scene: &Scene<'_>, guest: &DesiredGuest, row: &Row) -> Option<Step<GuestState>> {
+    let keeps = matches!(guest.fate, Fate::Keep | Fate::Hold);
+    if !keeps || scene.flight.recheck || scene.seen.configs.contains_key(&guest.vmid) {
+        return None;
+    }
+    let fingerprint = keys::fingerprint(guest);
+    let recorded = guest.settled.as_ref() == Some(&fingerprint);
+    let proven = scene.flight.proven.get(&guest.vmid) == Some(&fingerprint);
+    let named = row.name.as_ref().is_none_or(|name| *name == guest.name);
+    let tagged = row
+        .tags
+        .contains(&mark::tag(&scene.desired.cluster.installation, &guest.uid));
+    if !tagged || !(proven || (recorded && named)) {
+        return None;
+    }
+    let wants = guest.power == Power::Running;
+    let settled = Step::Is(GuestState::Settled { fingerprint });
+    match scene.seen.live.get(&guest.vmid) {
+        Some(runs) if *runs == wants => Some(settled),
+        Some(_) => None,
+        None if recorded && row.running == Some(wants) => Some(settled),
+        None if !is_online(scene, row) => None,
+        None => Some(scene.want(Need::Live(row.node.clone(), row.kind))),
+    }
+}
+
+fn is_online(scene: &Scene<'_>, row: &Row) -> bool {
+    scene.seen.nodes.get(&row.node).copied().unwrap_or(true)
+}
+
+/// A guest that is in no list: not made yet, gone, or out of our sight.
+fn absent(scene: &Scene<'_>, guest: &DesiredGuest) -> Step<GuestState> {
+    let vmid = guest.vmid;
+    let flight = scene.flight;
+    let once = guest.settled.is_some()
+        || flight.made.contains(&vmid)
+        || flight.unknown.contains(&vmid)
+        || flight.refused.contains(&vmid);
+    if guest.fate == Fate::Keep && !once {
+        return create::create(scene, guest);
+    }
+    match scene.seen.free.get(&vmid) {
+        None => scene.want(Need::Free(vmid)),
+        Some(true) if guest.fate == Fate::Keep => create::create(scene, guest),
+        Some(true) => Step::Is(GuestState::Gone),
+        Some(false) => invisible(scene, guest),
+    }
+}
+
+/// The VMID is in use and no list shows by what.
+fn invisible(scene: &Scene<'_>, guest: &DesiredGuest) -> Step<GuestState> {
+    let Some(builds) = &scene.seen.builds else {
+        return scene.want(Need::Builds);
+    };
+    let name = name_of(guest);
+    let pool = &scene.desired.cluster.pool;
+    match builds.get(&guest.vmid) {
+        Some(Build::Running) => working(format!("{name} is being made")),
+        Some(Build::Failed(words)) => held(Reason::Stuck, half_made(guest, words)),
+        Some(Build::Done) => held(
+            Reason::Unauthorized,
+            format!(
+                "{name} was made and cannot be seen: grant VM.Audit on /pool/{pool} to the user \
+                 and to the token, or put the guest back into the pool"
+            ),
+        ),
+        None if guest.settled.is_some() || scene.flight.made.contains(&guest.vmid) => held(
+            Reason::Stuck,
+            format!(
+                "{name} was ours; a guest of that id exists and cannot be seen: put it back \
+                 into pool {pool}, or destroy it"
+            ),
+        ),
+        None if guest.fate == Fate::Destroy => Step::Is(GuestState::Gone),
+        None => {
+            let message = format!("{name} exists, cannot be seen, and was not made by us");
+            Step::Is(GuestState::VmidTaken { message })
+        }
+    }
+}
+
+fn half_made(guest: &DesiredGuest, words: &str) -> String {
+    let name = name_of(guest);
+    let vmid = guest.vmid;
+    let tool = match guest.source.kind() {
+        Kind::Vm => "qm",
+        Kind::Container => "pct",
+    };
+    format!(
+        "{name} is half made ({words}), and only root can clear that: on its node run `{tool} \
+         unlock {vmid} && {tool} destroy {vmid} --purge --destroy-unreferenced-disks 1`"
+    )
+}
+
+/// A guest that the list shows.
+fn present(scene: &Scene<'_>, guest: &DesiredGuest, row: &Row) -> Judged {
+    if !is_online(scene, row) {
+        return held(Reason::Unreachable, format!("node {} is offline", row.node)).into();
+    }
+    let need = Need::Config(row.kind, row.node.clone(), guest.vmid);
+    let config = match scene.seen.configs.get(&guest.vmid) {
+        None => return scene.want(need).into(),
+        Some(ConfigRead::Forbidden | ConfigRead::NotThere) => {
+            return working(format!("{} cannot be read yet", name_of(guest))).into();
+        }
+        Some(ConfigRead::Found(config)) => config,
+    };
+    let ownership =
+        keys::mark_of(&scene.desired.cluster.installation, guest).judge(config.description());
+    if matches!(config.lock(), Some("clone" | "create")) {
+        match scene
+            .seen
+            .builds
+            .as_ref()
+            .map(|builds| builds.get(&guest.vmid))
+        {
+            None => return scene.want(Need::Builds).into(),
+            Some(Some(Build::Running)) => {
+                return working(format!("{} is being made", name_of(guest))).into();
+            }
+            Some(Some(Build::Failed(words))) => {
+                return held(Reason::Stuck, half_made(guest, words)).into();
+            }
+            Some(Some(Build::Done) | None) if ownership == Ownership::Ours => {
+                return held(Reason::Stuck, half_made(guest, "its lock was left behind")).into();
+            }
+            Some(_) => {}
+        }
+    }
+    if ownership != Ownership::Ours {
+        return foreign(scene, guest, row, &ownership).into();
+    }
+    if row.kind != guest.source.kind() {
+        let message = format!("{} is of another kind than the object", name_of(guest));
+        return held(Reason::Conflict, message).into();
+    }
+    match guest.fate {
+        Fate::Destroy => destroy(scene, guest, row, config).into(),
+        Fate::Keep | Fate::Hold | Fate::Release => keep(scene, guest, row, config),
+    }
+}
+
+/// The guest of this VMID does not bear our mark.
+fn foreign(
+    scene: &Scene<'_>,
+    guest: &DesiredGuest,
+    row: &Row,
+    ownership: &Ownership,
+) -> Step<GuestState> {
+    let installation = &scene.desired.cluster.installation;
+    let name = format!("{} {}", row.kind.word(), guest.vmid);
+    let called = row.name.as_deref().unwrap_or("no name");
+    let whose = match ownership {
+        Ownership::Other(other) => format!("belongs to `{other}`"),
+        Ownership::Ours | Ownership::Unmarked => "bears no mark of ours".to_owned(),
+    };
+    // Without a mark, but with our tag or the very name: likelier ours with its description
+    // overwritten than a stranger's.
+    let alike = row.tags.contains(&mark::tag(installation, &guest.uid))
+        || (*ownership == Ownership::Unmarked && called == guest.name);
+    let was_ours = guest.settled.is_some() || scene.flight.made.contains(&guest.vmid) || alike;
+    match (was_ours, guest.fate) {
+        (false, Fate::Destroy) => Step::Is(GuestState::Gone),
+        (false, Fate::Keep) => Step::Is(GuestState::VmidTaken {
+            message: format!("{name} ({called}) {whose}"),
+        }),
+        _ => {
+            let mark: Mark = keys::mark_of(installation, guest);
+            held(
+                Reason::Conflict,
+                format!(
+                    "{name} ({called}) {whose}, so it is neither changed nor destroyed: if it \
+                     is ours, make `{mark}` the first line of its notes; if not, free the VMID"
+                ),
+            )
+        }
+    }
+}
+
+fn destroy(
+    scene: &Scene<'_>,
+    guest: &DesiredGuest,
+    row: &Row,
+    config: &GuestConfig,
+) -> Step<GuestState> {
+    let name = name_of(guest);
+    if config.is_protected() {
+        let message = format!("{name} has `protection` set in Proxmox VE: take it off to delete");
+        return held(Reason::Protected, message);
+    }
+    if let Some(step) = locked(guest, config) {
+        return step;
+    }
+    let target = address(guest, row);
+    let op = match scene.seen.live.get(&guest.vmid) {
+        None => return scene.want(Need::Live(row.node.clone(), row.kind)),
+        Some(true) => Op::Shutdown(target),
+        Some(false) => Op::Destroy(target),
+    };
+    Step::Do(Key::Guest(guest.vmid), vec![op])
+}
+
+fn address(guest: &DesiredGuest, row: &Row) -> Guest {
+    Guest {
+        kind: row.kind,
+        node: row.node.clone(),
+        vmid: guest.vmid,
+    }
+}
+
+fn locked(guest: &DesiredGuest, config: &GuestConfig) -> Option<Step<GuestState>> {
+    let lock = config.lock()?;
+    let name = name_of(guest);
+    Some(held(
+        Reason::Waiting,
+        format!(
+            "{name} is locked ({lock}): changes wait until that ends; if nothing runs that \
+             holds it, root must unlock {}",
+            guest.vmid
+        ),
+    ))
+}
+
+fn keep(scene: &Scene<'_>, guest: &DesiredGuest, row: &Row, config: &GuestConfig) -> Judged {
+    let cluster = &scene.desired.cluster;
+    let (disks, missing) = match volumes(scene, guest, row, config) {
+        Ok(ready) => ready,
+        Err(needs) => return Step::Needs(needs).into(),
+    };
+    // Before its first start a guest waits for all its volumes, so that it is written once; a
+    // guest in use gets its other changes meanwhile.
+    let waits = missing.map(|why| held(Reason::Waiting, why));
+    if let Some(waits) = waits.filter(|_| guest.settled.is_none()) {
+        return waits.into();
+    }
+    let mut ops = Vec::new();
+    let target = address(guest, row);
+    let diff = keys::diff(&cluster.installation, cluster.holder, guest, &disks, config);
+    if !diff.is_empty() {
+        ops.push(Op::Configure {
+            guest: target.clone(),
+            set: diff.set,
+            delete: diff.delete,
+            digest: config.digest.clone(),
+        });
+    }
+    ops.extend(grow_root(guest, &target, config));
+    if !ops.is_empty() {
+        let step = locked(guest, config);
+        return step.unwrap_or(Step::Do(Key::Guest(guest.vmid), ops)).into();
+    }
+    let pending = config.waiting();
+    let mut fingerprint = keys::fingerprint(guest);
+    if !pending.is_empty() {
+        // Never equal to the plain fingerprint, so that the guest is read in every pass until
+        // a restart has brought these into force.
+        fingerprint = format!("{fingerprint}+{}", pending.join(","));
+    }
+    let proven = waits_for_nothing(scene, guest, config).then(|| fingerprint.clone());
+    let step = power(scene, guest, row, config).unwrap_or_else(|| match &proven {
+        Some(_) => Step::Is(GuestState::Settled { fingerprint }),
+        None => held(Reason::Waiting, "waits for a volume"),
+    });
+    Judged {
+        step,
+        pending,
+        proven,
+    }
+}
+
+fn grow_root(guest: &DesiredGuest, target: &Guest, config: &GuestConfig) -> Option<Op> {
+    let wanted = keys::root_gib(guest);
+    let root = keys::root_disk(target.kind, config)?;
+    let grows = root.bytes.is_some_and(|bytes| bytes < wanted << 30);
+    grows.then(|| Op::Resize {
+        guest: target.clone(),
+        disk: root.key,
+        size_gib: wanted,
+    })
+}
+
+/// Starts or stops where that is all that is left to do.
+fn power(
+    scene: &Scene<'_>,
+    guest: &DesiredGuest,
+    row: &Row,
+    config: &GuestConfig,
+) -> Option<Step<GuestState>> {
+    let wants = guest.power == Power::Running;
+    let op = match scene.seen.live.get(&guest.vmid) {
+        None => return Some(scene.want(Need::Live(row.node.clone(), row.kind))),
+        Some(runs) if *runs == wants => return None,
+        Some(true) => Op::Shutdown(address(guest, row)),
+        Some(false) => Op::Start(address(guest, row)),
+    };
+    let step = locked(guest, config);
+    Some(step.unwrap_or(Step::Do(Key::Guest(guest.vmid), vec![op])))
+}
+
+fn waits_for_nothing(scene: &Scene<'_>, guest: &DesiredGuest, config: &GuestConfig) -> bool {
+    let Some(holder) = scene.desired.cluster.holder else {
+        return guest.volumes.is_empty();
+    };
+    let present = keys::attached(holder, config);
+    guest.volumes.iter().all(|attachment| {
+        present
+            .get(&attachment.volume_uid)
+            .is_some_and(|attached| !attached.leaving)
+    })
+}
+
+/// The volumes that may be attached now, and why the first of the others may not.
+fn volumes(
+    scene: &Scene<'_>,
+    guest: &DesiredGuest,
+    row: &Row,
+    config: &GuestConfig,
+) -> Result<(Disks, Option<String>), Vec<Need>> {
+    let mut disks = Disks::new();
+    let mut missing = None;
+    let mut needs = Vec::new();
+    if guest.volumes.is_empty() {
+        return Ok((disks, missing));
+    }
+    let Some(holder) = scene.desired.cluster.holder else {
+        return Ok((
+            disks,
+            Some("the Provider names no holder for volumes".to_owned()),
+        ));
+    };
+    let present = keys::attached(holder, config);
+    for attachment in &guest.volumes {
+        let uid = &attachment.volume_uid;
+        match present.get(uid) {
+            Some(attached) if !attached.leaving => {
+                // Its serial may have to be written still; the volume id stands there already.
+                disks.insert(uid.clone(), (String::new(), attachment.clone()));
+            }
+            Some(attached) => {
+                missing = missing.or_else(|| {
+                    Some(format!(
+                        "a volume leaves {} with the next restart first",
+                        attached.key
+                    ))
+                });
+            }
+            None => match ready(scene, guest.vmid, holder, row, attachment) {
+                Ready::Yes(volid) => {
+                    disks.insert(uid.clone(), (volid, attachment.clone()));
+                }
+                Ready::No(why) => missing = missing.or(Some(why)),
+                Ready::Needs(more) => needs.extend(more),
+            },
+        }
+    }
+    if needs.is_empty() {
+        Ok((disks, missing))
+    } else {
+        Err(needs)
+    }
+}
+
+enum Ready {
+    Yes(String),
+    No(String),
+    Needs(Vec<Need>),
+}
+
+/// Whether a volume is there, in reach of the guest's node, and nobody else's.
+fn ready(scene: &Scene<'_>, vmid: Vmid, holder: Vmid, row: &Row, attachment: &Attachment) -> Ready {
+    let uid = attachment.volume_uid.as_str();
+    let Some(volume) = scene.volumes.get(uid) else {
+        return Ready::No("a volume that it names does not exist".to_owned());
+    };
+    let name = format!("volume {}/{}", volume.namespace, volume.name);
+    if volume.fate == Fate::Destroy {
+        return Ready::No(format!("{name} is being deleted"));
+    }
+    let storage = scene.seen.storages.get(&volume.storage);
+    let Some(storage) = storage.filter(|storage| storage.nodes.contains(&row.node)) else {
+        return Ready::No(format!(
+            "{name} is on storage {}, which node {} does not have",
+            volume.storage, row.node
+        ));
+    };
+    let volid = match images::find(scene, holder, volume, storage) {
+        Found::Needs(needs) => return Ready::Needs(needs),
+        Found::Refused(rest) => {
+            return Ready::No(format!("{name} cannot be seen: {}", rest.message));
+        }
+        Found::Nowhere => return Ready::No(format!("{name} is not made yet")),
+        Found::Dark => return Ready::No(format!("{name}: its storage is not available")),
+        Found::At(image) if !storage.shared && image.place.node != row.node => {
+            return Ready::No(format!(
+                "{name} is on node {} and the guest on {}: storage {} is not shared",
+                image.place.node, row.node, volume.storage
+            ));
+        }
+        Found::At(image) => image.volid,
+    };
+    match users(scene, holder, uid, Some(vmid)) {
+        Users::Known(list) if list.is_empty() => Ready::Yes(volid.to_owned()),
+        Users::Known(list) => {
+            let list: Vec<String> = list.iter().map(ToString::to_string).collect();
+            Ready::No(format!(
+                "{name} is still attached to VM {}",
+                list.join(", ")
+            ))
+        }
+        Users::Needs(needs) => Ready::Needs(needs),
+        Users::Unclear(why) => Ready::No(format!("{name}: {why}")),
+    }
+}

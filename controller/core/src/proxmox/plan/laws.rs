@@ -1,0 +1,268 @@
+//! Shows the laws that plans obey, on clusters and objects made up by chance.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use proptest::sample::subsequence;
+
+use super::sim::{HOLDER, Sim, TEMPLATE, cluster, guest, vmid, volume};
+use super::{InFlight, Plan};
+use crate::proxmox::model::{Desired, Fate, GuestState, More, Power, VolumeState};
+use crate::proxmox::observed::{Key, Running};
+
+const VOLUMES: [&str; 4] = ["a", "b", "c", "d"];
+
+/// What a tenant may ask for, and which VMIDs a stranger has taken before.
+#[derive(Clone, Debug)]
+struct Story {
+    desired: Desired,
+    foreign: Vec<u32>,
+}
+
+fn namespace(id: u32) -> &'static str {
+    if id % 3 == 0 { "acme" } else { "zeta" }
+}
+
+fn story() -> impl Strategy<Value = Story> {
+    let ids = subsequence((5000..5010).collect::<Vec<u32>>(), 0..7);
+    let foreign = subsequence((5000..5010).collect::<Vec<u32>>(), 0..3);
+    let owners = proptest::collection::vec(proptest::option::of(0usize..7), VOLUMES.len());
+    let stopped = proptest::collection::vec(any::<bool>(), 7);
+    (ids, foreign, owners, stopped).prop_map(|(ids, foreign, owners, stopped)| {
+        let owner = |at: usize| owners[at].and_then(|nth| ids.get(nth)).copied();
+        let volumes = VOLUMES.iter().enumerate().map(|(at, uid)| {
+            let user = owner(at).map(|id| format!("guest-{id}"));
+            volume(owner(at).map_or("acme", namespace), uid, user.as_deref())
+        });
+        let volumes = volumes.collect();
+        let guests = ids.iter().enumerate().map(|(nth, id)| {
+            let own = (0..VOLUMES.len()).filter(|at| owner(*at) == Some(*id));
+            let own: Vec<&str> = own.map(|at| VOLUMES[at]).collect();
+            let mut guest = guest(namespace(*id), *id, &own);
+            if stopped[nth] {
+                guest.power = Power::Stopped;
+            }
+            guest
+        });
+        let guests = guests.collect();
+        Story {
+            desired: Desired {
+                cluster: cluster(),
+                guests,
+                volumes,
+            },
+            foreign,
+        }
+    })
+}
+
+/// Carries plans out until nothing is left, each in full.
+fn settle(sim: &mut Sim, desired: &mut Desired) -> Plan {
+    let flight = InFlight::default();
+    for _ in 0..80 {
+        let (plan, _) = sim.plan(desired, &flight);
+        Sim::record(desired, &plan);
+        let taken = plan
+            .report
+            .guests
+            .values()
+            .any(|g| matches!(g.state, GuestState::VmidTaken { .. }));
+        if plan.chains.is_empty() && !taken {
+            return plan;
+        }
+        for op in plan.chains.iter().flat_map(|chain| &chain.ops) {
+            // A VMID that a stranger has is found out by the claim itself.
+            if !sim.apply(op) {
+                panic!("refused: {op}");
+            }
+        }
+    }
+    panic!("it does not end");
+}
+
+fn all_settled(plan: &Plan) -> bool {
+    plan.report
+        .guests
+        .values()
+        .all(|g| matches!(g.state, GuestState::Settled { .. }))
+        && plan
+            .report
+            .volumes
+            .values()
+            .all(|v| matches!(v.state, VolumeState::Settled { .. }))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_plan_applied_leaves_an_empty_plan(mut story in story()) {
+        let mut sim = Sim::new(&story.foreign);
+        let last = settle(&mut sim, &mut story.desired);
+        prop_assert!(all_settled(&last), "{last}\n{:?}", last.report);
+        prop_assert_eq!(last.report.more, More::Idle);
+        let (again, seen) = sim.plan(&story.desired, &InFlight::default());
+        prop_assert!(again.chains.is_empty() && all_settled(&again));
+        prop_assert!(seen.configs.is_empty() && seen.live.is_empty() && seen.images.is_empty());
+    }
+
+    #[test]
+    fn a_crash_after_any_number_of_calls_still_converges(
+        mut story in story(),
+        cuts in proptest::collection::vec(0usize..4, 0..12),
+    ) {
+        let mut sim = Sim::new(&story.foreign);
+        for cut in cuts {
+            let (plan, _) = sim.plan(&story.desired, &InFlight::default());
+            Sim::record(&mut story.desired, &plan);
+            for op in plan.chains.iter().flat_map(|chain| &chain.ops).take(cut) {
+                sim.apply(op);
+            }
+        }
+        let last = settle(&mut sim, &mut story.desired);
+        prop_assert!(all_settled(&last), "{last}\n{:?}", last.report);
+        let mut straight = Sim::new(&story.foreign);
+        let mut fresh = story.desired.clone();
+        for guest in &mut fresh.guests {
+            guest.settled = None;
+        }
+        for volume in &mut fresh.volumes {
+            volume.settled = false;
+        }
+        settle(&mut straight, &mut fresh);
+        prop_assert_eq!(sim, straight);
+    }
+
+    #[test]
+    fn the_order_of_objects_is_irrelevant(story in story(), turn in 0usize..7) {
+        let sim = Sim::new(&story.foreign);
+        let mut turned = story.desired.clone();
+        let by = turn.min(turned.guests.len());
+        turned.guests.rotate_left(by);
+        turned.volumes.reverse();
+        let flight = InFlight::default();
+        prop_assert_eq!(sim.plan(&story.desired, &flight).0, sim.plan(&turned, &flight).0);
+    }
+
+    #[test]
+    fn deleting_every_object_leaves_what_was_there_before(mut story in story()) {
+        let before = Sim::new(&story.foreign);
+        let mut sim = before.clone();
+        settle(&mut sim, &mut story.desired);
+        for guest in &mut story.desired.guests {
+            guest.fate = Fate::Destroy;
+        }
+        for volume in &mut story.desired.volumes {
+            volume.fate = Fate::Destroy;
+        }
+        let last = settle(&mut sim, &mut story.desired);
+        prop_assert!(last.report.guests.values().all(|g| g.state == GuestState::Gone));
+        prop_assert!(last.report.volumes.values().all(|v| v.state == VolumeState::Gone));
+        prop_assert_eq!(sim, before);
+    }
+
+    #[test]
+    fn strangers_and_what_is_released_are_never_written_to(mut story in story(), keep in 0usize..7) {
+        let before = Sim::new(&story.foreign);
+        let mut sim = before.clone();
+        settle(&mut sim, &mut story.desired);
+        let settled = sim.clone();
+        for guest in story.desired.guests.iter_mut().skip(keep) {
+            guest.fate = Fate::Release;
+        }
+        for volume in &mut story.desired.volumes {
+            volume.fate = Fate::Release;
+        }
+        settle(&mut sim, &mut story.desired);
+        prop_assert_eq!(&sim, &settled);
+        for id in story.foreign.iter().chain(&[HOLDER, TEMPLATE]) {
+            prop_assert_eq!(&sim.guests[&vmid(*id)], &before.guests[&vmid(*id)]);
+        }
+    }
+
+    #[test]
+    fn limits_are_never_exceeded_and_a_guest_has_one_write(
+        story in story(),
+        clones in 0usize..4,
+        tasks in 0usize..6,
+        running in proptest::collection::vec((5000u32..5010, any::<bool>()), 0..5),
+    ) {
+        let sim = Sim::new(&story.foreign);
+        let mut desired = story.desired;
+        (desired.cluster.clones, desired.cluster.tasks) = (clones, tasks);
+        let tasks_now = running.iter().map(|(id, builds)| Running {
+            owner: format!("guest-{id}"),
+            namespace: namespace(*id).to_owned(),
+            key: Key::Guest(vmid(*id)),
+            builds: *builds,
+            what: "runs".to_owned(),
+        });
+        let flight = InFlight { tasks: tasks_now.collect(), ..InFlight::default() };
+        let (plan, _) = sim.plan(&desired, &flight);
+        let building = flight.tasks.iter().filter(|task| task.builds).count();
+        let new = plan.chains.iter().filter(|chain| chain.ops.iter().any(super::Op::builds)).count();
+        prop_assert!(plan.chains.is_empty() || plan.chains.len() + running.len() <= tasks);
+        prop_assert!(new == 0 || new + building <= clones);
+        let mut keys: BTreeSet<&Key> = flight.tasks.iter().map(|task| &task.key).collect();
+        for chain in &plan.chains {
+            prop_assert!(keys.insert(&chain.key), "two writes for {:?}", chain.key);
+        }
+    }
+}
+
+#[test]
+fn a_volume_moves_from_guest_to_guest_and_is_never_in_two() {
+    let mut desired = Desired {
+        cluster: cluster(),
+        guests: vec![guest("acme", 5002, &["a"]), guest("acme", 5004, &[])],
+        volumes: vec![volume("acme", "a", Some("guest-5002"))],
+    };
+    desired.guests[1].source = desired.guests[0].source.clone();
+    let mut sim = Sim::new(&[]);
+    settle(&mut sim, &mut desired);
+    desired.guests[1].volumes = desired.guests[0].volumes.split_off(0);
+    desired.volumes[0].attached_to = Some("guest-5004".into());
+    let flight = InFlight::default();
+    let has = |sim: &Sim| {
+        let with = |id| sim.guests[&vmid(id)].config.contains_key("scsi1");
+        (with(5002), with(5004))
+    };
+    let mut seen = vec![has(&sim)];
+    for _ in 0..6 {
+        let (plan, _) = sim.plan(&desired, &flight);
+        Sim::record(&mut desired, &plan);
+        for op in plan.chains.iter().flat_map(|chain| &chain.ops) {
+            assert!(sim.apply(op));
+            seen.push(has(&sim));
+        }
+    }
+    seen.dedup();
+    assert_eq!(seen, [(true, false), (false, false), (false, true)]);
+}
+
+#[test]
+fn tenants_take_turns_whatever_their_number_of_objects() {
+    let mut guests: Vec<_> = (0..8)
+        .map(|nth| guest("big", 5000 + 2 * nth, &[]))
+        .collect();
+    guests.push(guest("small", 5100, &[]));
+    for guest in &mut guests {
+        guest.source = crate::proxmox::model::Source::Template {
+            vmid: vmid(TEMPLATE),
+            full: false,
+            storage: None,
+        };
+    }
+    let desired = Desired {
+        cluster: cluster(),
+        guests,
+        volumes: Vec::new(),
+    };
+    let (plan, _) = Sim::new(&[]).plan(&desired, &InFlight::default());
+    let served: Vec<&str> = plan
+        .chains
+        .iter()
+        .map(|c| c.owner.namespace.as_str())
+        .collect();
+    assert_eq!(served, ["big", "small"]);
+}
