@@ -27,9 +27,10 @@ const STAND_INS: [(&str, Kind); 4] = [
     ("c1", Kind::Proxmox),
     ("c2", Kind::Proxmox),
 ];
-/// The controller's name in the roster, and its user's name in the cluster.
+/// The controller's name in the roster.
 const CONTROLLER: &str = "bb-controller";
-const CONTROLLER_USER: &str = "bitbuilder-controller";
+/// The user that the controller is to the API.
+pub const CONTROLLER_USER: &str = "bitbuilder-controller";
 const RBAC: &str = include_str!("../rbac.yaml");
 
 /// Whether the lab runs the controller.

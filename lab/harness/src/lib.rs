@@ -9,6 +9,7 @@ mod client;
 mod cluster;
 mod controller;
 mod external;
+pub mod figures;
 pub mod journal;
 mod kubeconfig;
 pub mod lab;
