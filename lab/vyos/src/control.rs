@@ -5,6 +5,7 @@
 //! | `GET /config`, `GET /saved` | what runs, as showConfig; every saved file |
 //! | `PUT /config` | a person types: `{"ops": [{"op", "path", "value"}]}`, committed at once |
 //! | `POST /lock`, `DELETE /lock` | somebody holds the commit lock, lets it go |
+//! | `POST /hold/commands`, `DELETE /hold/commands` | changes stay between commands and commit |
 //! | `POST /hold/commit`, `DELETE /hold/commit` | commits stay under way; go on |
 //! | `POST /hold/background`, `DELETE /hold/background` | the same for https changes |
 //! | `POST /reboot` | back to what was saved |
@@ -87,20 +88,18 @@ async fn route(router: &Router, request: &Request) -> Option<Reply> {
             router.state().lock_held = false;
             done()
         }
-        (&Method::POST, "/hold/commit") => {
-            router.commit_gate.close();
-            done()
-        }
-        (&Method::DELETE, "/hold/commit") => {
-            router.commit_gate.open();
-            done()
-        }
-        (&Method::POST, "/hold/background") => {
-            router.background_gate.close();
-            done()
-        }
-        (&Method::DELETE, "/hold/background") => {
-            router.background_gate.open();
+        (&Method::POST | &Method::DELETE, path) if path.starts_with("/hold/") => {
+            let gate = match path {
+                "/hold/commands" => &router.command_gate,
+                "/hold/commit" => &router.commit_gate,
+                "/hold/background" => &router.background_gate,
+                _ => return None,
+            };
+            if request.method == Method::POST {
+                gate.close();
+            } else {
+                gate.open();
+            }
             done()
         }
         (&Method::POST, "/reboot") => {

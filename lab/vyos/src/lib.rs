@@ -2,6 +2,12 @@
 //!
 //! The facts behind it were recorded on a running 1.5 (October 2024). It knows nothing of the
 //! controller it is tested with. What it does not model it refuses loudly, with status 501.
+//!
+//! Counters: `requests`, `requests_<endpoint>` (`configure`, `configure_section`, `retrieve`,
+//! `config_file`, `show`, `generate`, ..; `elsewhere` for the rest), `changes` (calls that ask
+//! for a change), `commits` (those that changed something), `commits_refused`, `ops_set`,
+//! `ops_delete`, `reads`, `reads_show_config`, `saves`, and `in_flight_max`, the most calls
+//! under way at once.
 
 mod api;
 mod commit;
@@ -235,6 +241,18 @@ impl Running {
     /// Somebody else holds the commit lock, or lets it go.
     pub fn hold_lock(&self, held: bool) {
         self.router.state().lock_held = held;
+    }
+
+    /// Keeps changes between their last command and their commit, or lets them go on.
+    pub fn hold_commands(&self, held: bool) {
+        let gate = &self.router.command_gate;
+        if held { gate.close() } else { gate.open() }
+    }
+
+    /// Whether a change is begun and not yet committed.
+    #[must_use]
+    pub fn has_candidate(&self) -> bool {
+        self.router.state().candidate.is_some()
     }
 
     /// Keeps commits under way, or lets them go on.

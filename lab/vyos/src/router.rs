@@ -99,6 +99,8 @@ pub(crate) struct Shared {
     pub scale: Scale,
     pub counters: Counters,
     pub journal: Journal,
+    /// While closed, changes stay between their last command and their commit.
+    pub(crate) command_gate: Gate,
     /// While closed, commits stay under way.
     pub commit_gate: Gate,
     /// While closed, https changes stay in the background.
@@ -153,6 +155,7 @@ impl Router {
             scale: start.scale,
             counters: Counters::default(),
             journal: start.journal,
+            command_gate: Gate::default(),
             commit_gate: Gate::default(),
             background_gate: Gate::default(),
             nics: start.nics,
@@ -229,6 +232,7 @@ impl Router {
         self.counters.add("ops_set", count(Verb::Set));
         self.counters.add("ops_delete", count(Verb::Delete));
         self.spend(cost::commands(&start, &done)).await;
+        self.command_gate.passed().await;
         if let Some(text) = refused {
             self.discard();
             return Outcome::Refused(text);

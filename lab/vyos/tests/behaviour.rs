@@ -202,7 +202,7 @@ async fn the_lock_of_another_refuses_a_commit_and_keeps_nothing() {
 }
 
 #[tokio::test]
-async fn what_a_person_types_is_there_and_survives_a_change_under_way() {
+async fn what_a_person_types_is_committed_beside_the_api() {
     let (lab, caller) = lab().await;
     let typed = json!({"ops": [
         {"op": "set", "path": ["interfaces", "dummy", "dum9", "address", "10.9.0.1/32"]},
@@ -219,6 +219,26 @@ async fn what_a_person_types_is_there_and_survives_a_change_under_way() {
             "[ vrf ]\nVRF \"t-a\" table id is mandatory!\n[[vrf]] failed\nCommit failed\n".into()
         )
     );
+}
+
+#[tokio::test]
+async fn a_person_who_commits_during_a_change_is_not_overwritten() {
+    let (lab, caller) = lab().await;
+    lab.hold_commands(true);
+    let change = caller.set("interfaces dummy dum1 address 10.0.0.1/32");
+    let typing = async {
+        until("a candidate", || lab.has_candidate()).await;
+        let typed = lab.type_in(&[Edit::set("interfaces dummy dum2 address 10.0.0.2/32")]);
+        lab.hold_commands(false);
+        typed
+    };
+    let ((status, _), typed) = tokio::join!(change, typing);
+    assert_eq!((status, typed), (200, Outcome::Done(None)));
+    let dummies = lab.config()["interfaces"]["dummy"]
+        .as_object()
+        .unwrap()
+        .len();
+    assert_eq!(dummies, 2);
 }
 
 #[tokio::test]

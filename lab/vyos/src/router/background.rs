@@ -17,6 +17,7 @@ impl Router {
                 return;
             }
             state.background = true;
+            state.committing = true;
         }
         let (router, caller) = (self.clone(), caller.to_owned());
         tokio::spawn(async move { router.background(&caller).await });
@@ -35,6 +36,7 @@ impl Router {
                 .unwrap_or_else(|| state.running.clone());
             state.edits.clear();
             let outcome = self.put(&mut state, &candidate);
+            state.committing = false;
             let refused = outcome.0.failed && !lost;
             // The script that restarts the API ran even when the change itself was lost.
             state.down = !refused;
