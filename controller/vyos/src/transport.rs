@@ -180,19 +180,22 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
 
 /// Finds what the verifier said, below layers that each wrap it in their own way.
 fn distrusted(error: &(dyn Error + 'static)) -> Option<Distrusted> {
+    use rustls::{CertificateError, Error as Tls};
+
     let mut layer = Some(error);
     while let Some(error) = layer {
-        let inside = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        let tls = error
-            .downcast_ref::<rustls::Error>()
-            .or_else(|| inside.and_then(|inside| inside.downcast_ref()));
-        if let Some(rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other))) = tls
+        if let Some(Tls::InvalidCertificate(CertificateError::Other(other))) = error.downcast_ref()
         {
             return other.0.downcast_ref::<Distrusted>().cloned();
         }
-        layer = error.source();
+        // An I/O error passes over the one inside it when asked for its source.
+        let inside = error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        layer = match inside {
+            Some(inside) => Some(inside),
+            None => error.source(),
+        };
     }
     None
 }
