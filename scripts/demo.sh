@@ -28,13 +28,13 @@ bring_up() {
     source .lab/env
 }
 
-# A line per object: kind/name, whether it is Ready, the reason.
+# A line per object: kind/name, True when it is Ready as it is written now, the reason.
 readiness() {
     kubectl get tenants,networks,volumes,instances --all-namespaces -o jsonpath="$(
-        printf '%s' '{range .items[*]}{.kind}/{.metadata.name} ' \
-            '{.status.conditions[?(@.type=="Ready")].status} ' \
-            '{.status.conditions[?(@.type=="Ready")].reason}{"\n"}{end}'
-    )"
+        printf '%s' '{range .items[*]}{.kind}/{.metadata.name} {.metadata.generation} ' \
+            '{range .status.conditions[?(@.type=="Ready")]}' \
+            '{.observedGeneration} {.status} {.reason}{end}{"\n"}{end}'
+    )" | awk '{print $1, ($2 == $3 && $4 == "True" ? "True" : "False"), ($5 ? $5 : "not seen yet")}'
 }
 
 # wait_until_ready: a line whenever the count changes, and the end when all are Ready.
@@ -52,7 +52,7 @@ wait_until_ready() {
             return
         fi
         if ((SECONDS >= until)); then
-            awk '$2 != "True" {print "  not Ready: " $1 " (" $3 ")"}' <<<"$lines" >&2
+            awk '$2 != "True" {kind = $1; $1 = $2 = ""; print "  not Ready: " kind " (" substr($0, 3) ")"}' <<<"$lines" >&2
             fail "not everything is Ready after $bound s; .lab/log/bb-controller.log may say why"
         fi
         sleep 0.5
@@ -62,7 +62,9 @@ wait_until_ready() {
 show() {
     say "4 of 4: what there is now"
     printf '\n'
-    kubectl get tenants,networks,volumes,instances --all-namespaces
+    kubectl get bitbuilder --all-namespaces
+    printf '\nThe guests, and where they are:\n\n'
+    kubectl get instances --all-namespaces -o wide
     printf '\nWhat was sent to routers (r) and clusters (c) since the lab is up:\n\n'
     bb-lab --dir .lab journal
     cat <<'END'
