@@ -337,7 +337,7 @@ mod tests {
     fn foreign_nodes_are_carried_along() {
         let seed = json!({
             "container": {"name": {"web": {"image": "nginx", "port": {"http": {"source": "80"}}}}},
-            "interfaces": {"bonding": {"bond0": {"mode": "802.3ad", "odd": {}}},
+            "interfaces": {"tunnel": {"tun0": {"encapsulation": "gre", "odd": {}}},
                 "ethernet": {"eth0": {"ring-buffer": {"rx": "512"}}}},
         });
         let mut bench = Bench::new();

@@ -261,10 +261,13 @@ mod tests {
 
     #[test]
     fn a_foreign_node_can_be_deleted_though_it_could_not_be_set() {
-        let start = json!({"interfaces": {"bonding": {"bond0": {"mode": "802.3ad"}}}});
-        let tree = after(&start, &[Edit::delete("interfaces bonding bond0")]);
+        let start = json!({"interfaces": {"tunnel": {"tun0": {"encapsulation": "gre"}}}});
+        let tree = after(&start, &[Edit::delete("interfaces tunnel tun0")]);
         assert_eq!(tree, json!({"interfaces": {}}));
-        assert!(refused(&Edit::set("interfaces bonding bond0 mode x")).contains("is not valid"));
+        assert!(
+            refused(&Edit::set("interfaces tunnel tun0 encapsulation gre"))
+                .contains("is not valid")
+        );
     }
 
     #[test]

@@ -24,7 +24,8 @@ pub(crate) struct Link {
 }
 
 /// The interface types, as their node below `interfaces` is named.
-pub(crate) const KINDS: [&str; 6] = [
+pub(crate) const KINDS: [&str; 7] = [
+    "bonding",
     "bridge",
     "dummy",
     "ethernet",

@@ -296,14 +296,16 @@ impl Router {
             state.committing = true;
         }
         self.commit_gate.passed().await;
-        let seconds = {
-            // Which scripts run is known only by running them: on a copy, for the time it takes.
-            let state = self.state();
-            let candidate = state.candidate.as_ref().unwrap_or(&state.running);
-            let tried = commit::commit(&state.running, candidate, &mut state.kernel.clone());
-            cost::commit(&state.running, &tried.scripts)
-        };
-        self.spend(seconds).await;
+        if self.scale.0 > 0.0 {
+            let seconds = {
+                // Which scripts run is known only by running them: on a copy, for the time it takes.
+                let state = self.state();
+                let candidate = state.candidate.as_ref().unwrap_or(&state.running);
+                let tried = commit::commit(&state.running, candidate, &mut state.kernel.clone());
+                cost::commit(&state.running, &tried.scripts)
+            };
+            self.spend(seconds).await;
+        }
         let (committed, note) = {
             let mut state = self.state();
             let candidate = state

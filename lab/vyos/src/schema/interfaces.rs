@@ -16,6 +16,7 @@ pub(super) fn interfaces() -> Def {
     node(
         "interfaces",
         vec![
+            bonding(),
             bridge(),
             dummy(),
             ethernet(),
@@ -104,6 +105,37 @@ fn vif() -> Def {
         leaf("mtu", MTU),
     ];
     tag("vif", VLAN, with(common(HOST_OR_DHCP), own))
+}
+
+fn bonding() -> Def {
+    let mode = words(&[Shape::Words(&[
+        "802.3ad",
+        "active-backup",
+        "broadcast",
+        "round-robin",
+        "transmit-load-balance",
+        "adaptive-load-balance",
+        "xor-hash",
+    ])]);
+    let policy = words(&[Shape::Words(&[
+        "layer2", "layer2+3", "layer3+4", "encap2+3", "encap3+4",
+    ])]);
+    let own = vec![
+        leaf("hash-policy", policy),
+        leaf("lacp-rate", words(&[Shape::Words(&["slow", "fast"])])),
+        leaf("mac", MAC),
+        node("member", vec![multi("interface", INTERFACE)]),
+        leaf("min-links", program(&[Program::Number(0, 16)])),
+        leaf("mode", mode),
+        leaf("mtu", MTU),
+        leaf("primary", INTERFACE),
+        vif(),
+    ];
+    let name = numbered(
+        &[Shape::Numbered(&["bond"])],
+        "Bonding interface must be named bondN",
+    );
+    tag("bonding", name, with(common(HOST_OR_DHCP), own)).owned(320)
 }
 
 fn bridge() -> Def {

@@ -174,6 +174,16 @@ fn unicast(name: &'static str) -> Def {
                 ],
             ),
             node("export", flags(&["vpn"])),
+            node("label", vec![node("vpn", vec![leaf("export", ANY)])]),
+            node("rd", vec![node("vpn", vec![leaf("export", RD_RT)])]),
+            // Single leaves here: the targets of one stand in one value, blank separated.
+            node(
+                "route-target",
+                vec![node(
+                    "vpn",
+                    vec![leaf("both", ANY), leaf("export", ANY), leaf("import", ANY)],
+                )],
+            ),
             node("import", vec![flag("vpn"), multi("vrf", ANY)]),
             tag("network", PREFIX4, vec![leaf("route-map", NAME)]),
             node(

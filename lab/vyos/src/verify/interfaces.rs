@@ -30,6 +30,7 @@ pub(super) fn verify(
     }
     let config = part.config();
     match kind {
+        "bonding" => verify_bonding(part, name, config, kernel),
         "ethernet" => verify_ethernet(part, name, config, kernel),
         "bridge" => {
             exists_vrf(config, kernel)?;
@@ -127,6 +128,34 @@ fn verify_ethernet(part: &Part<'_>, name: &str, config: &Node, kernel: &Kernel) 
         let error = "AttributeError: 'Interface' object has no attribute 'iftype'\n";
         return crash("interfaces_ethernet", "verify", error);
     }
+    verify_vlans_of(part, name, config, kernel)
+}
+
+fn verify_bonding(part: &Part<'_>, name: &str, config: &Node, kernel: &Kernel) -> Verdict {
+    for member in config.values(&["member", "interface"]) {
+        let cannot = |why: &str| {
+            refuse(format!(
+                "Can not add interface \"{member}\" to bond, {why}!"
+            ))
+        };
+        if !kernel.exists(member) {
+            return refuse(format!("Interface \"{member}\" does not exist!"));
+        }
+        let Some(found) = interface(part.new, member) else {
+            continue;
+        };
+        if !found.values(&["address"]).is_empty() {
+            return cannot("it has an address assigned");
+        }
+        if found.value(&["vrf"]).is_some() {
+            return cannot("it has a VRF assigned");
+        }
+    }
+    verify_vlans_of(part, name, config, kernel)
+}
+
+/// The rules of an interface that carries VLANs, and of those.
+fn verify_vlans_of(part: &Part<'_>, name: &str, config: &Node, kernel: &Kernel) -> Verdict {
     verify_address(part, name, config)?;
     verify_vrf(part, name, config, kernel)?;
     let mtu = |node: &Node| node.value(&["mtu"]).and_then(|mtu| mtu.parse::<u32>().ok());

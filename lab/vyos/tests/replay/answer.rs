@@ -1,6 +1,6 @@
 //! Turns an answer, recorded or just given, into what must be the same of both.
 
-use super::{Reply, Request};
+use crate::recording::{Reply, Request};
 use bb_lab_vyos::Running;
 use serde_json::{Value, json};
 

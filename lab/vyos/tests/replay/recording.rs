@@ -1,8 +1,5 @@
 //! Turns recording files into steps.
 
-pub(crate) mod answer;
-pub(crate) mod console;
-
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

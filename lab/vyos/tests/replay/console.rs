@@ -2,7 +2,7 @@
 //!
 //! Time is that of the recording: the stand-in itself spends none.
 
-use super::Step;
+use crate::recording::Step;
 use bb_lab_vyos::{Edit, Outcome, Running};
 
 /// What goes on at the console.

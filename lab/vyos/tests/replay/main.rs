@@ -10,11 +10,13 @@
     reason = "a test says what is wrong by failing"
 )]
 
+mod answer;
+mod console;
 mod recording;
 
+use answer::{Answer, send};
 use bb_lab_vyos::{Config, Running, VyosLab};
-use recording::answer::{Answer, send};
-use recording::console::Console;
+use console::Console;
 use recording::{Flat, Recording, Step, flatten};
 use std::collections::BTreeMap;
 
