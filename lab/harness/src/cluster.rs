@@ -308,18 +308,17 @@ impl Cluster {
     /// # Errors
     /// When kubectl fails.
     pub fn apply(&self, manifests: &[PathBuf]) -> Result<()> {
-        for path in manifests {
-            let path = path.to_string_lossy();
-            self.kubectl(&[
-                "apply",
-                "--server-side",
-                "--force-conflicts",
-                "-R",
-                "-f",
-                &path,
-            ])?;
-            self.progress.say(&format!("applied {path}"));
+        if manifests.is_empty() {
+            return Ok(());
         }
+        let names: Vec<String> = manifests
+            .iter()
+            .map(|path| path.to_string_lossy().into_owned())
+            .collect();
+        let mut args = vec!["apply", "--server-side", "--force-conflicts", "-R"];
+        args.extend(names.iter().flat_map(|name| ["-f", name]));
+        self.kubectl(&args)?;
+        self.progress.say(&format!("applied {}", names.join(", ")));
         Ok(())
     }
 

@@ -31,8 +31,6 @@ const STAND_INS: [(&str, Kind); 4] = [
 const CONTROLLER: &str = "bb-controller";
 /// The user that the controller is to the API.
 pub const CONTROLLER_USER: &str = "bitbuilder-controller";
-const RBAC: &str = include_str!("../rbac.yaml");
-
 /// Whether the lab runs the controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WithController {
@@ -67,10 +65,8 @@ pub async fn up(wanted: &Up) -> Result<()> {
     let mut options = Options::new(&dir);
     options.life = Life::Detached;
     options.progress = wanted.progress;
-    let crds = paths::root().join("charts/bitbuilder/crds");
-    options.manifests.extend(crds.is_dir().then_some(crds));
+    options.manifests = paths::manifests();
     let cluster = Cluster::start_on(std::sync::Arc::clone(&roster), options).await?;
-    apply(&cluster, "rbac.yaml", RBAC)?;
 
     let facts = stand_ins(&cluster, wanted).await?;
     let objects = lab_objects(&facts);

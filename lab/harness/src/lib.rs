@@ -27,7 +27,7 @@ mod standin;
 pub use bb_lab_kit::ready::Ready;
 pub use cluster::{Cluster, Options, Part, User};
 pub use controller::controller;
-pub use objects::{Facts, lab_objects};
+pub use objects::{Facts, NAMESPACE, lab_objects};
 pub use process::{Life, Spec};
 pub use progress::Progress;
 pub use roster::{Record, Roster};

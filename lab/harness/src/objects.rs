@@ -4,7 +4,15 @@
 use std::collections::BTreeMap;
 
 use bb_lab_kit::ready::Ready;
-use serde_json::Value;
+use serde_json::{Value, json};
+
+/// The namespace that the controller reads Secrets in.
+pub const NAMESPACE: &str = "bitbuilder-system";
+/// The two sites: zone, router, the router's loopback address, cluster.
+const SITES: [(&str, &str, &str, &str); 2] = [
+    ("north", "r1", "10.255.0.1", "c1"),
+    ("south", "r2", "10.255.0.2", "c2"),
+];
 
 /// What a running lab knows about its routers and clusters.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +25,72 @@ pub struct Facts {
 
 /// Renders the Secrets, Providers and the Region of the lab, in the order to apply them.
 #[must_use]
-pub fn lab_objects(_facts: &Facts) -> Vec<Value> {
-    Vec::new()
+pub fn lab_objects(facts: &Facts) -> Vec<Value> {
+    let mut objects = vec![json!({
+        "apiVersion": "bitbuilder.cloud/v1alpha1", "kind": "Region",
+        "metadata": {"name": "lab"},
+        "spec": {
+            "asn": 65000, "vnis": "10000-19999", "tables": "1000-1999", "mtu": 9000,
+            "attachments": SITES.map(|(zone, router, _, cluster)| json!({
+                "name": zone, "cluster": cluster,
+                "vlan": {"router": router, "interface": "eth2", "bridge": "vmbr1", "vlans": "100-3999"},
+            })),
+        },
+    })];
+    for (zone, router, id, cluster) in SITES {
+        if let Some((ready, key)) = facts.routers.get(router) {
+            objects.extend(secrets(router, ready, "key", key));
+            objects.push(provider(
+                router,
+                zone,
+                "vyos",
+                &json!({
+                    "endpoint": ready.api,
+                    "credentials": {"secret": router},
+                    "tls": {"caSecret": format!("{router}-ca")},
+                    "routerId": id,
+                }),
+            ));
+        }
+        if let Some((ready, key)) = facts.clusters.get(cluster) {
+            let token = format!("op@pve!k8s={key}");
+            objects.extend(secrets(cluster, ready, "token", &token));
+            objects.push(provider(cluster, zone, "proxmox", &json!({
+                "endpoints": [ready.api],
+                "credentials": {"secret": cluster},
+                "tls": {"caSecret": format!("{cluster}-ca")},
+                "vmids": "100000-199999",
+                "pool": "bitbuilder",
+                "holder": 900,
+                "storage": [{"name": "ssd", "storage": "ssd"}, {"name": "local", "storage": "local"}],
+                "images": [
+                    {"name": "debian-12", "template": 9000},
+                    {"name": "alpine-3.20", "archive": "local:vztmpl/alpine-3.20.tar.zst", "class": "local"},
+                ],
+            })));
+        }
+    }
+    objects
+}
+
+fn secrets(name: &str, ready: &Ready, entry: &str, value: &str) -> [Value; 2] {
+    let secret = |name: String, entry: &str, value: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "stringData": {entry: value},
+        })
+    };
+    [
+        secret(name.to_owned(), entry, value),
+        secret(format!("{name}-ca"), "ca.crt", &ready.ca_pem),
+    ]
+}
+
+fn provider(name: &str, zone: &str, form: &str, spec: &Value) -> Value {
+    json!({
+        "apiVersion": "bitbuilder.cloud/v1alpha1", "kind": "Provider",
+        "metadata": {"name": name},
+        "spec": {"region": "lab", "zone": zone, form: spec},
+    })
 }
