@@ -1,1 +1,50 @@
-//! Not written yet.
+//! Turns a seed into a running stand-in of a Proxmox VE 9.1 cluster, faults and all.
+//!
+//! It answers the REST API as the product was seen to: the same texts, the same split of work
+//! into calls and tasks, the same order of refusals. It knows nothing of who talks to it.
+
+pub mod access;
+mod access_calls;
+mod auth;
+mod call;
+pub mod clock;
+mod clone;
+mod control;
+mod create;
+mod destroy;
+mod disk_calls;
+mod drives;
+mod engine;
+mod format;
+mod keys;
+mod lab;
+mod lxc;
+pub mod model;
+mod power;
+mod property;
+pub mod refusal;
+mod rights;
+mod roles;
+mod routes;
+mod routes_access;
+mod routes_cluster;
+mod routes_lxc;
+mod routes_qemu;
+mod schema;
+mod sdn;
+pub mod seed;
+mod serve;
+mod settle;
+mod size;
+mod snapshot;
+mod storage_calls;
+mod store;
+mod task;
+mod task_calls;
+mod update;
+mod view;
+pub mod volume;
+mod wire;
+
+pub use lab::{Config, ProxmoxLab, Running};
+pub use seed::Seed;

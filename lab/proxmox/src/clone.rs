@@ -1,0 +1,470 @@
+//! Turns a guest into a copy of it: linked or full, half-made until the end, gone when it fails.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::access::Caller;
+use crate::call::Call;
+use crate::engine::{CREATE_LOCK_WAIT, LOCK_WAIT, Next, Share, Work};
+use crate::keys;
+use crate::model::{Cluster, Guest, GuestKind};
+use crate::property::{Drive, Nic, Property};
+use crate::refusal::{Answer, Refusal};
+use crate::size::{GIB, render_size};
+use crate::store::NewVolume;
+use crate::update::check_lock;
+
+/// Bytes a second a full copy makes without a limit.
+const COPY_RATE: f64 = 300.0 * 1024.0 * 1024.0;
+
+/// A clone under way.
+#[derive(Debug)]
+pub(crate) struct CloneWork {
+    kind: GuestKind,
+    node: String,
+    target: String,
+    source: u32,
+    newid: u32,
+    name: Option<String>,
+    description: Option<String>,
+    pool: Option<String>,
+    storage: Option<String>,
+    format: Option<String>,
+    snapshot: Option<String>,
+    full: bool,
+    /// Bytes a second.
+    rate: f64,
+    claimed: bool,
+    made: Vec<String>,
+}
+
+impl Cluster {
+    /// `POST /nodes/N/{qemu,lxc}/ID/clone`.
+    pub(crate) fn clone_guest(&mut self, call: &Call<'_>, kind: GuestKind) -> Answer<Value> {
+        let work = self.plan_clone(call, kind)?;
+        let (node, source) = (work.node.clone(), work.source.to_string());
+        let word = if kind == GuestKind::Qemu {
+            "qmclone"
+        } else {
+            "vzclone"
+        };
+        Ok(json!(self.fork(
+            &node,
+            word,
+            &source,
+            call.who,
+            Box::new(work)
+        )))
+    }
+
+    fn plan_clone(&self, call: &Call<'_>, kind: GuestKind) -> Answer<CloneWork> {
+        let (node, vmid, newid) = (call.node(), call.vmid(), call.p.vmid("newid"));
+        let text = |key: &str| call.p.get(key).map(str::to_owned);
+        if let Some(pool) = call.p.get("pool") {
+            self.check_pool_exists(pool)?;
+        }
+        let target = call.p.get("target").unwrap_or(node);
+        if !self.nodes.contains_key(target) {
+            return Err(Refusal::fail(format!("no such cluster node '{target}'")));
+        }
+        if let Some(sid) = call.p.get("storage") {
+            let storage = self.usable_storage(sid, target)?;
+            if target != node && !storage.shared {
+                return Err(Refusal::fail("can't clone to non-shared storage"));
+            }
+        }
+        let source = self
+            .guests
+            .get(&vmid)
+            .filter(|g| g.kind == kind && g.node == node);
+        let source = source.ok_or_else(|| match kind {
+            GuestKind::Qemu => Refusal::fail(format!(
+                "unable to find configuration file for VM {vmid} on node '{node}'"
+            )),
+            GuestKind::Lxc => Refusal::fail(format!(
+                "Configuration file 'nodes/{node}/lxc/{vmid}.conf' does not exist"
+            )),
+        })?;
+        check_lock(source)?;
+        let snapshot = text("snapname");
+        if let Some(name) = &snapshot
+            && !source.snapshots.contains_key(name)
+        {
+            return Err(Refusal::fail(format!("snapshot '{name}' does not exist")));
+        }
+        let asked = call.p.get("full").map(|v| v == "1");
+        let full = asked.unwrap_or(!source.is_template());
+        for option in ["storage", "format"] {
+            if !full && call.p.get(option).is_some() {
+                let text = format!("parameter '{option}' not allowed for linked clones");
+                return Err(Refusal::fail(text));
+            }
+        }
+        let bwlimit = call.p.int("bwlimit").filter(|n| *n > 0);
+        let work = CloneWork {
+            kind,
+            node: node.to_owned(),
+            target: target.to_owned(),
+            source: vmid,
+            newid,
+            name: text("name").or_else(|| text("hostname")),
+            description: text("description"),
+            pool: text("pool"),
+            storage: text("storage"),
+            format: text("format"),
+            snapshot,
+            full,
+            rate: bwlimit.map_or(COPY_RATE, |kib| kib as f64 * 1024.0),
+            claimed: false,
+            made: Vec::new(),
+        };
+        self.check_clone_access(call.who, &work)?;
+        if self.guests.contains_key(&newid) {
+            let text = format!(
+                "unable to create {} {newid}: config file already exists",
+                kind.noun()
+            );
+            return Err(Refusal::fail(text));
+        }
+        self.check_clone_features(&work)?;
+        Ok(work)
+    }
+
+    /// Room on the storages, then use of the bridges: in this order, as it is refused there.
+    fn check_clone_access(&self, who: &Caller, work: &CloneWork) -> Answer<()> {
+        for (_, file) in work.disks(self) {
+            let own = file.split_once(':').map(|(sid, _)| sid.to_owned());
+            let Some(sid) = work.storage.clone().or(own) else {
+                continue;
+            };
+            self.check(
+                who,
+                &format!("/storage/{sid}"),
+                &["Datastore.AllocateSpace"],
+            )?;
+            let storage = self.storage(file.split_once(':').map_or("", |(s, _)| s))?;
+            if work.target != work.node && !storage.shared {
+                let noun = work.kind.noun();
+                return Err(Refusal::fail(format!(
+                    "can't clone {noun} to node '{}' ({noun} uses local storage)",
+                    work.target
+                )));
+            }
+        }
+        for (_, line) in work
+            .source_config(self)
+            .iter()
+            .filter(|(k, _)| keys::is_net(k))
+        {
+            let (bridge, tag) = bridge_of(work.kind, line);
+            if let Some(bridge) = bridge {
+                self.check_bridge(who, &bridge, tag.as_deref())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_clone_features(&self, work: &CloneWork) -> Answer<()> {
+        for (key, file) in work.disks(self) {
+            let volume = self.volid(&file)?;
+            let is_base = crate::volume::stem(&volume.name).starts_with("base");
+            if !work.full && !is_base && !Drive::parse(&file).is_cloudinit() {
+                let text = format!("Linked clone feature is not supported for '{file}' ({key})");
+                return Err(Refusal::fail(text));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bridge and tag of a net line.
+pub(crate) fn bridge_of(kind: GuestKind, line: &str) -> (Option<String>, Option<String>) {
+    match kind {
+        GuestKind::Qemu => {
+            let nic = Nic::parse(line);
+            let bridge = nic.as_ref().and_then(|n| n.bridge().map(str::to_owned));
+            (bridge, nic.and_then(|n| n.tag().map(str::to_owned)))
+        }
+        GuestKind::Lxc => {
+            let nic = Property::parse(line, "name");
+            (
+                nic.get("bridge").map(str::to_owned),
+                nic.get("tag").map(str::to_owned),
+            )
+        }
+    }
+}
+
+impl CloneWork {
+    fn source_config(&self, cluster: &Cluster) -> BTreeMap<String, String> {
+        let Some(source) = cluster.guests.get(&self.source) else {
+            return BTreeMap::new();
+        };
+        let snapshot = self.snapshot.as_ref().and_then(|n| source.snapshots.get(n));
+        let mut config = snapshot.map_or_else(|| source.config.clone(), |s| s.config.clone());
+        for key in ["lock", "template", "parent", "protection"] {
+            config.remove(key);
+        }
+        config.retain(|k, _| !keys::is_unused(k));
+        config
+    }
+
+    /// The volumes that are copied: slot and volume id.
+    fn disks(&self, cluster: &Cluster) -> Vec<(String, String)> {
+        let config = self.source_config(cluster);
+        let disk = |(k, v): (&String, &String)| {
+            let drive = Drive::parse(v);
+            let copies = match self.kind {
+                GuestKind::Qemu => keys::is_drive(k) && (!drive.is_cdrom() || drive.is_cloudinit()),
+                GuestKind::Lxc => keys::is_mount(k) && drive.file().contains(':'),
+            };
+            copies.then(|| (k.clone(), drive.file().to_owned()))
+        };
+        config.iter().filter_map(disk).collect()
+    }
+
+    /// Takes the id: from here on it is used, and hidden from who has rights by pool only.
+    fn claim(&mut self, cluster: &mut Cluster, log: &mut Vec<String>) -> Answer<()> {
+        let noun = if self.kind == GuestKind::Qemu {
+            "VM"
+        } else {
+            "container"
+        };
+        let (source, newid) = (self.source, self.newid);
+        log.push(format!(
+            "creating a clone of {noun} {source} with ID {newid}"
+        ));
+        if cluster.guests.contains_key(&newid) {
+            let text = format!(
+                "unable to create {} {newid}: config file already exists",
+                self.kind.noun()
+            );
+            return Err(Refusal::fail(text));
+        }
+        let mut guest = Guest::new(self.kind, &self.target);
+        let lock = if self.kind == GuestKind::Qemu {
+            "clone"
+        } else {
+            "create"
+        };
+        guest.config.insert("lock".to_owned(), lock.to_owned());
+        if self.kind == GuestKind::Qemu {
+            let text = " qmclone temporary file".to_owned();
+            guest.config.insert("description".to_owned(), text);
+        }
+        cluster.guests.insert(newid, guest);
+        self.claimed = true;
+        Ok(())
+    }
+
+    /// Writes the config the clone will have, `lock` still in it and its disks not yet.
+    fn write_config(&mut self, cluster: &mut Cluster) {
+        let mut config = self.source_config(cluster);
+        let disks: Vec<String> = self.disks(cluster).into_iter().map(|(k, _)| k).collect();
+        config.retain(|k, _| !disks.contains(k));
+        let lock = if self.kind == GuestKind::Qemu {
+            "clone"
+        } else {
+            "create"
+        };
+        config.insert("lock".to_owned(), lock.to_owned());
+        let key = if self.kind == GuestKind::Qemu {
+            "name"
+        } else {
+            "hostname"
+        };
+        let name = self.name.clone().unwrap_or_else(|| match config.get(key) {
+            Some(name) => format!("Copy-of-{}-{name}", self.kind.noun()),
+            None => format!("Copy-of-{}-{}", self.kind.noun(), self.source),
+        });
+        config.insert(key.to_owned(), name);
+        if let Some(text) = &self.description {
+            config.insert("description".to_owned(), text.clone());
+        }
+        if self.kind == GuestKind::Qemu {
+            config.insert("vmgenid".to_owned(), cluster.draw_uuid());
+            let uuid = cluster.draw_uuid();
+            let old = config
+                .get("smbios1")
+                .map(String::as_str)
+                .unwrap_or_default();
+            let mut smbios = Property::parse(old, "");
+            smbios.options.remove("uuid");
+            smbios.head = format!("uuid={uuid}");
+            config.insert("smbios1".to_owned(), smbios.render(&[]));
+        }
+        for (_, line) in config.iter_mut().filter(|(k, _)| keys::is_net(k)) {
+            *line = fresh_mac(self.kind, line, cluster.draw_mac());
+        }
+        if let Some(guest) = cluster.guests.get_mut(&self.newid) {
+            guest.config = config;
+        }
+    }
+
+    /// Allocates and copies every disk, or links it to its base.
+    fn copy(&mut self, cluster: &mut Cluster, log: &mut Vec<String>) -> Answer<()> {
+        let config = self.source_config(cluster);
+        for (key, file) in self.disks(cluster) {
+            let line = config.get(&key).cloned().unwrap_or_default();
+            let mut drive = Drive::parse(&line);
+            let linked = !self.full && !drive.is_cloudinit();
+            let volid = if linked {
+                log.push(format!("create linked clone of drive {key} ({file})"));
+                cluster.link(&self.target, &file, self.newid)?
+            } else {
+                log.push(format!("create full clone of drive {key} ({file})"));
+                self.copy_disk(cluster, &file, drive.is_cloudinit())?
+            };
+            self.made.push(volid.clone());
+            let size = cluster.known_volume(&self.target, &volid)?.size;
+            drive.0.head = volid;
+            drive.0.options.insert("size".to_owned(), render_size(size));
+            let line = match self.kind {
+                GuestKind::Qemu => drive.render(),
+                GuestKind::Lxc => drive.0.render(&["mp"]),
+            };
+            if let Some(guest) = cluster.guests.get_mut(&self.newid) {
+                guest.config.insert(key, line);
+            }
+        }
+        Ok(())
+    }
+
+    fn copy_disk(&self, cluster: &mut Cluster, file: &str, cloudinit: bool) -> Answer<String> {
+        let source = cluster.known_volume(&self.node, file)?.clone();
+        let own = file.split_once(':').map_or("", |(sid, _)| sid);
+        let sid = self.storage.as_deref().unwrap_or(own).to_owned();
+        let format = self.format.clone().unwrap_or_else(|| source.format.clone());
+        let new = NewVolume {
+            storage: &sid,
+            node: &self.target,
+            owner: self.newid,
+            suffix: cloudinit.then_some("cloudinit"),
+            format: Some(&format),
+            size: source.size,
+            content: source.content,
+        };
+        let volid = cluster.allocate(&new)?;
+        if cluster.storage(&sid)?.full && !cloudinit {
+            let _ = cluster.free(&self.target, &volid);
+            let text = format!(
+                "copy failed: command '/usr/bin/qemu-img convert -p -n -O {format}' failed: \
+                 exit code 1"
+            );
+            return Err(Refusal::fail(text));
+        }
+        if let Some(volume) = cluster.volume_mut(&self.target, &volid) {
+            volume.data = source.data;
+        }
+        Ok(volid)
+    }
+
+    /// Seconds the copying takes.
+    fn seconds(&self, cluster: &Cluster) -> f64 {
+        if !self.full {
+            return 0.15;
+        }
+        let bytes: u64 = self
+            .disks(cluster)
+            .iter()
+            .filter_map(|(_, file)| cluster.volume(&self.node, file).ok().flatten())
+            .map(|v| v.size)
+            .sum();
+        0.15 + bytes as f64 / self.rate.max(GIB as f64 / 1024.0)
+    }
+
+    /// Takes back the id and every volume made for it.
+    fn undo(&mut self, cluster: &mut Cluster) {
+        if !self.claimed {
+            return;
+        }
+        for volid in self.made.drain(..) {
+            let _ = cluster.free(&self.target, &volid);
+        }
+        cluster.guests.remove(&self.newid);
+        self.claimed = false;
+    }
+
+    fn fail(&mut self, cluster: &mut Cluster, refusal: &Refusal) -> Next {
+        let claimed = self.claimed;
+        self.undo(cluster);
+        let text = if claimed {
+            format!("clone failed: {}", refusal.as_exit())
+        } else {
+            refusal.as_exit()
+        };
+        Next::Done(Err(Refusal::fail(text)))
+    }
+}
+
+fn fresh_mac(kind: GuestKind, line: &str, mac: String) -> String {
+    match kind {
+        GuestKind::Qemu => match Nic::parse(line) {
+            Some(nic) => Nic {
+                mac: Some(mac),
+                ..nic
+            }
+            .render(),
+            None => line.to_owned(),
+        },
+        GuestKind::Lxc => {
+            let mut nic = Property::parse(line, "");
+            nic.options.insert("hwaddr".to_owned(), mac);
+            crate::lxc::render_net(&nic)
+        }
+    }
+}
+
+impl Work for CloneWork {
+    fn step(&mut self, cluster: &mut Cluster, log: &mut Vec<String>, phase: u32) -> Next {
+        match phase {
+            0 => Next::Lock {
+                vmid: self.newid,
+                share: Share::Alone,
+                patience: CREATE_LOCK_WAIT,
+            },
+            1 => match self.claim(cluster, log) {
+                Ok(()) => Next::Lock {
+                    vmid: self.source,
+                    share: Share::Shared,
+                    patience: LOCK_WAIT,
+                },
+                Err(refusal) => self.fail(cluster, &refusal),
+            },
+            2 => Next::After(0.1),
+            3 => {
+                if !cluster.guests.contains_key(&self.source) {
+                    let text = format!(
+                        "unable to find configuration file for {} {} on node '{}'",
+                        self.kind.noun(),
+                        self.source,
+                        self.node
+                    );
+                    return self.fail(cluster, &Refusal::fail(text));
+                }
+                self.write_config(cluster);
+                Next::After(self.seconds(cluster))
+            }
+            _ => {
+                if !cluster.guests.contains_key(&self.source) {
+                    return self.fail(cluster, &Refusal::fail("source is gone"));
+                }
+                if let Err(refusal) = self.copy(cluster, log) {
+                    return self.fail(cluster, &refusal);
+                }
+                if let Some(guest) = cluster.guests.get_mut(&self.newid) {
+                    guest.config.remove("lock");
+                }
+                // Membership comes last: only now may a token with rights by pool look.
+                cluster.join_pool(self.newid, self.pool.as_deref());
+                Next::Done(Ok(()))
+            }
+        }
+    }
+
+    fn interrupted(&mut self, cluster: &mut Cluster) -> String {
+        self.undo(cluster);
+        "clone failed: interrupted by signal".to_owned()
+    }
+}
