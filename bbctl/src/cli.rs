@@ -1,0 +1,243 @@
+//! Turns a command line into a verb with its flags, or into help.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::age::parse_duration;
+use crate::cmd;
+use crate::error::Failure;
+use crate::kinds::Kind;
+use crate::out::{Format, Look};
+use crate::session::Connection;
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "bbctl",
+    version,
+    about = "Networks, machines and disks of bitbuilder.cloud, from a terminal",
+    disable_help_subcommand = true,
+    subcommand_required = true
+)]
+pub struct Cli {
+    /// Flags of every verb.
+    #[command(flatten)]
+    pub globals: Globals,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Flags that every verb takes.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Globals {
+    /// How to write data: table, wide, json, yaml or name
+    #[arg(short, long, global = true, value_enum, value_name = "FORMAT")]
+    #[arg(
+        default_value_t,
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
+    pub output: Format,
+    /// The same as -o json
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// The namespace to work in [default: the context's]
+    #[arg(short, long, global = true, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// The context of the kubeconfig to use [default: its current one]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// The kubeconfig to use [default: $KUBECONFIG, ~/.kube/config]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// How long to wait for an answer (30s), or with `wait` and --wait for the state (5m)
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+    /// No colours; NO_COLOR does the same
+    #[arg(long, global = true)]
+    pub no_color: bool,
+    /// Never ask; what would be asked has to be said by flags
+    #[arg(long, global = true)]
+    pub no_input: bool,
+}
+
+impl Globals {
+    /// What the flags say about output.
+    #[must_use]
+    pub fn look(&self) -> Look {
+        let format = if self.json { Format::Json } else { self.output };
+        Look {
+            format,
+            no_color: self.no_color,
+            no_input: self.no_input,
+        }
+    }
+
+    /// What the flags say about where to connect to.
+    #[must_use]
+    pub fn connection(&self) -> Connection {
+        Connection {
+            kubeconfig: self.kubeconfig.clone(),
+            context: self.context.clone(),
+            namespace: self.namespace.clone(),
+            patience: self.timeout,
+        }
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Show objects in a table, or as they are
+    Get(cmd::get::Args),
+    /// Print the version of bbctl
+    Version(cmd::version::Args),
+    /// Explain a command
+    Help(cmd::help::Args),
+}
+
+/// The verbs by what they are for, in the order of the help.
+pub const GROUPS: [(&str, &[&str]); 2] = [("Resources", &["get"]), ("Help", &["version", "help"])];
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::White.on_default().bold())
+    .usage(AnsiColor::White.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default());
+
+/// What `bbctl` says when it is given nothing to do.
+pub const STARTER: &str = "\
+bbctl works on the networks, machines and disks of bitbuilder.cloud.
+
+Start with:
+  bbctl status                      what there is, and what is not ready and why
+  bbctl get instances               a table of one kind (or all)
+  bbctl describe instance www-1     everything about one object
+  bbctl apply -f examples/acme      create or change what the files say
+  bbctl wait instance/www-1         wait until it is ready
+  bbctl delete instance www-1       take it away again
+
+All commands: bbctl help. One of them: bbctl help get.
+";
+
+/// The tree of commands, as wide as help may be, under the name it was called by.
+#[must_use]
+pub fn command(width: usize, called: Option<&str>) -> clap::Command {
+    let name = match called.map(|path| Path::new(path).file_stem().unwrap_or_default()) {
+        Some(stem) if stem == "kubectl-bb" => "kubectl bb",
+        _ => "bbctl",
+    };
+    let mut command = Cli::command()
+        .bin_name(name)
+        .styles(STYLES)
+        .term_width(width.min(120))
+        .help_template(
+            "{about}\n\n{usage-heading} {usage}{after-help}\n\nGlobal options:\n{options}",
+        );
+    let groups = grouped(&command);
+    command = command.after_help(groups);
+    command
+}
+
+/// The verbs with what they do, group by group.
+fn grouped(command: &clap::Command) -> String {
+    let groups = GROUPS.iter().map(|(heading, verbs)| {
+        let lines: Vec<String> = verbs
+            .iter()
+            .filter_map(|verb| command.find_subcommand(verb))
+            .map(|verb| {
+                let about = verb
+                    .get_about()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                format!("  {:<12} {about}", verb.get_name())
+            })
+            .collect();
+        format!("{heading}:\n{}", lines.join("\n"))
+    });
+    groups.collect::<Vec<_>>().join("\n\n")
+}
+
+/// Reads a command line, the program's name first.
+///
+/// # Errors
+/// Help and version as well as what cannot be understood, as clap has it.
+pub fn parse(argv: &[OsString], width: usize) -> Result<Cli, clap::Error> {
+    let called = argv.first().map(|name| name.to_string_lossy().into_owned());
+    let matches = command(width, called.as_deref()).try_get_matches_from(argv)?;
+    Cli::from_arg_matches(&matches)
+}
+
+/// What is wrong with a command line, in our words.
+#[must_use]
+pub fn misuse(error: &clap::Error) -> Failure {
+    let invalid = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(texts)) => texts.first().cloned(),
+        _ => None,
+    };
+    if error.kind() == ErrorKind::InvalidSubcommand
+        && let Some(word) = invalid(ContextKind::InvalidSubcommand)
+    {
+        let failure = Failure::usage(format!("there is no command `{word}`"));
+        let near = invalid(ContextKind::SuggestedSubcommand).map(|verb| format!("`bbctl {verb}`"));
+        let kind = Kind::named(&word)
+            .map(|kind| kind.plural)
+            .or_else(|| Kind::nearest(&word));
+        let near = near.or_else(|| kind.map(|kind| format!("`bbctl get {kind}`")));
+        return match near {
+            Some(near) => failure.hint(format!("did you mean {near}?")),
+            None => failure.hint("see `bbctl help`"),
+        };
+    }
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let message = text.split("\n\n").next().unwrap_or(text);
+    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let near = [
+        ContextKind::SuggestedArg,
+        ContextKind::SuggestedValue,
+        ContextKind::SuggestedSubcommand,
+    ];
+    match near.into_iter().find_map(invalid) {
+        Some(near) => Failure::usage(message).hint(format!("did you mean `{near}`?")),
+        None => Failure::usage(message).hint(format!("see `{} --help`", verb_of(text))),
+    }
+}
+
+/// The command that a usage line in a text is about.
+fn verb_of(text: &str) -> String {
+    let usage = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Usage: "))
+        .unwrap_or("bbctl");
+    let plain = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+    let words: Vec<&str> = usage.split_whitespace().take_while(plain).collect();
+    words
+        .iter()
+        .take_while(|word| !word.starts_with('-'))
+        .copied()
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Whether a command line that may not even be understood asks for JSON.
+#[must_use]
+pub fn wants_json(argv: &[OsString]) -> bool {
+    let words: Vec<String> = argv
+        .iter()
+        .map(|word| word.to_string_lossy().into_owned())
+        .take_while(|w| w != "--")
+        .collect();
+    let alone = ["--json", "-ojson", "-o=json", "--output=json"];
+    words.iter().any(|word| alone.contains(&word.as_str()))
+        || words
+            .windows(2)
+            .any(|pair| ["-o", "--output"].contains(&pair[0].as_str()) && pair[1] == "json")
+}

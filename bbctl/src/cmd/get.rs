@@ -1,0 +1,250 @@
+//! Turns kinds and names into tables, documents or names of objects.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::scope;
+use crate::error::{Exit, Failure};
+use crate::kinds::Kind;
+use crate::object::{self, Object};
+use crate::out::{Format, Out};
+use crate::select::Selection;
+use crate::session::Session;
+use crate::table::{ALWAYS, Cell, Table};
+
+const EXAMPLES: &str = "\
+Examples:
+  bbctl get instances
+  bbctl get instances,volumes -A -o wide
+  bbctl get network/web -n acme -o yaml
+  bbctl get all -n acme";
+
+/// What `bbctl get` takes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// KIND, KIND NAME..., KIND/NAME..., or `all`; kinds by plural, singular or short name
+    #[arg(value_name = "KIND [NAME]")]
+    pub words: Vec<String>,
+    /// In all namespaces
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// Only objects with these labels, such as app=web
+    #[arg(short = 'l', long, value_name = "LABELS")]
+    pub selector: Option<String>,
+}
+
+/// Objects of one kind.
+struct Group {
+    kind: &'static Kind,
+    objects: Vec<Object>,
+}
+
+/// Reads and shows.
+///
+/// # Errors
+/// When nothing can be read at all; an object that is missing among others is reported, the
+/// others are shown.
+pub async fn run(args: &Args, session: &Session, out: &mut Out) -> Result<Exit, Failure> {
+    let selection = Selection::parse(&args.words)?;
+    let one = matches!(&selection, Selection::Named(names) if names.len() == 1);
+    let (groups, exit) = match selection {
+        Selection::All(kinds) => (list(&kinds, args, session, out).await?, Exit::Ok),
+        Selection::Named(_) if args.selector.is_some() => {
+            return Err(
+                Failure::usage("--selector chooses objects, and so do names")
+                    .hint("give one of the two"),
+            );
+        }
+        Selection::Named(_) if args.all_namespaces => {
+            return Err(
+                Failure::usage("a name is looked for in one namespace, not in all")
+                    .hint("give the namespace with -n"),
+            );
+        }
+        Selection::Named(names) => named(&names, session, out).await,
+    };
+    let found: usize = groups.iter().map(|group| group.objects.len()).sum();
+    if found == 0 && exit != Exit::Ok {
+        return Ok(exit);
+    }
+    show(groups, one, args.all_namespaces, out)?;
+    if found == 0 && !out.is_machine() {
+        let place = match args.all_namespaces {
+            true => String::new(),
+            false => format!(" in namespace {}", session.namespace()),
+        };
+        out.note(&format!("nothing found{place}"));
+    }
+    Ok(exit)
+}
+
+/// Lists kinds, all at once. Of several kinds, those that may not be read are left out with a
+/// note; a tenant's member may not see Providers and still asks for `all`.
+async fn list(
+    kinds: &[&'static Kind],
+    args: &Args,
+    session: &Session,
+    out: &mut Out,
+) -> Result<Vec<Group>, Failure> {
+    let scope = scope(args.all_namespaces, session);
+    let lists = kinds
+        .iter()
+        .map(|kind| session.list(kind, &scope, args.selector.as_deref()));
+    let mut groups = Vec::new();
+    let mut denied = Vec::new();
+    for (kind, answer) in kinds.iter().zip(futures::future::join_all(lists).await) {
+        match answer {
+            Ok(objects) => groups.push(Group { kind, objects }),
+            Err(failure) if failure.exit == Exit::Denied && kinds.len() > 1 => {
+                denied.push((kind.plural, failure));
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    match denied.first() {
+        Some((_, failure)) if groups.is_empty() => Err(failure.clone()),
+        Some(_) => {
+            let names: Vec<&str> = denied.iter().map(|(plural, _)| *plural).collect();
+            out.warn(&format!("you may not list {}: not shown", names.join(", ")));
+            Ok(groups)
+        }
+        None => Ok(groups),
+    }
+}
+
+async fn named(
+    names: &[(&'static Kind, String)],
+    session: &Session,
+    out: &mut Out,
+) -> (Vec<Group>, Exit) {
+    let reads = names.iter().map(|(kind, name)| session.get(kind, name));
+    let answers = futures::future::join_all(reads).await;
+    let mut groups: Vec<Group> = Vec::new();
+    let mut exit = Exit::Ok;
+    for ((kind, _), answer) in names.iter().zip(answers) {
+        match answer {
+            Ok(object) => match groups.iter_mut().find(|group| group.kind.kind == kind.kind) {
+                Some(group) => group.objects.push(object),
+                None => groups.push(Group {
+                    kind,
+                    objects: vec![object],
+                }),
+            },
+            Err(failure) => {
+                out.report(&failure);
+                exit = exit.and(failure.exit);
+            }
+        }
+    }
+    (groups, exit)
+}
+
+fn show(groups: Vec<Group>, one: bool, everywhere: bool, out: &mut Out) -> Result<(), Failure> {
+    match out.format() {
+        Format::Json | Format::Yaml => {
+            let objects = groups.into_iter().flat_map(|group| group.objects);
+            let mut items: Vec<Value> = objects.map(presentable).collect::<Result<_, _>>()?;
+            match items.pop() {
+                Some(single) if one => out.document(&single),
+                last => {
+                    items.extend(last);
+                    out.document(&json!({"apiVersion": "v1", "kind": "List", "items": items}))
+                }
+            }
+        }
+        Format::Name => {
+            for group in &groups {
+                for object in &group.objects {
+                    out.line(&full_name(group.kind, object))?;
+                }
+            }
+            Ok(())
+        }
+        Format::Table | Format::Wide => {
+            let shown: Vec<&Group> = groups.iter().filter(|g| !g.objects.is_empty()).collect();
+            let several = groups.len() > 1;
+            for (at, group) in shown.iter().enumerate() {
+                if at > 0 {
+                    out.line("")?;
+                }
+                let wide = out.format() == Format::Wide;
+                let look = Rows {
+                    wide,
+                    everywhere,
+                    several,
+                };
+                out.table(&table(group.kind, &group.objects, &look, Timestamp::now()))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// An object as it is shown to people and programs: without the bookkeeping of who owns which
+/// field.
+///
+/// # Errors
+/// When it cannot be rendered.
+pub fn presentable(mut object: Object) -> Result<Value, Failure> {
+    object.metadata.managed_fields = None;
+    serde_json::to_value(&object)
+        .map_err(|error| Failure::new(Exit::Failure, format!("cannot render an object: {error}")))
+}
+
+/// `KIND.GROUP/NAME`, which kubectl understands as well.
+#[must_use]
+pub fn full_name(kind: &Kind, object: &Object) -> String {
+    format!(
+        "{}.{}/{}",
+        kind.singular,
+        bb_crds::GROUP,
+        object::name(object)
+    )
+}
+
+/// What the rows of a table say besides the kind's own columns.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rows {
+    /// All columns.
+    pub wide: bool,
+    /// The namespace as well.
+    pub everywhere: bool,
+    /// The kind before the name, as there are several kinds.
+    pub several: bool,
+}
+
+/// A table of objects of one kind, as of a moment.
+#[must_use]
+pub fn table(kind: &Kind, objects: &[Object], look: &Rows, now: Timestamp) -> Table {
+    let columns: Vec<_> = kind
+        .columns
+        .iter()
+        .filter(|c| look.wide || !c.wide)
+        .collect();
+    let namespaced = look.everywhere && kind.namespaced;
+    let before = namespaced
+        .then_some(("namespace", ALWAYS))
+        .into_iter()
+        .chain([("name", ALWAYS)]);
+    let heads = before.chain(columns.iter().map(|column| (column.title, column.keep)));
+    let mut table = Table::new(heads);
+    for object in objects {
+        let mut row: Vec<Cell> = Vec::new();
+        if namespaced {
+            row.push(object::namespace(object).into());
+        }
+        let name = object::name(object);
+        row.push(
+            if look.several {
+                format!("{}/{name}", kind.singular)
+            } else {
+                name.into()
+            }
+            .into(),
+        );
+        row.extend(columns.iter().map(|column| (column.cell)(object, now)));
+        table.push(row);
+    }
+    table
+}

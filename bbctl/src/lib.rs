@@ -1,0 +1,79 @@
+//! Turns a command line into reads and writes of bitbuilder.cloud's resources, and their answers
+//! into text for people and documents for programs.
+
+pub mod age;
+pub mod cli;
+pub mod cmd;
+pub mod error;
+pub mod kinds;
+pub mod object;
+pub mod out;
+pub mod select;
+pub mod session;
+pub mod style;
+pub mod table;
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+
+use crate::error::{Exit, Failure};
+use crate::out::{Format, Io, Look, Out};
+
+/// Runs one command line, the program's name first, and says how it ended.
+///
+/// Everything it reads and writes goes through `io`; it neither exits nor panics.
+pub async fn run(argv: &[OsString], io: Io) -> Exit {
+    // Another user of this library may have chosen one already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let format = if cli::wants_json(argv) {
+        Format::Json
+    } else {
+        Format::Table
+    };
+    let no_color = argv.iter().any(|word| word == "--no-color");
+    let mut out = Out::new(
+        io,
+        Look {
+            format,
+            no_color,
+            no_input: false,
+        },
+    );
+    let ended = carry_out(argv, &mut out).await;
+    let ended = ended.and_then(|exit| out.flush().map(|()| exit));
+    match ended {
+        Ok(exit) => exit,
+        Err(failure) => {
+            // What was written before it failed is still good; it goes first.
+            let _ = out.flush();
+            out.report(&failure);
+            failure.exit
+        }
+    }
+}
+
+async fn carry_out(argv: &[OsString], out: &mut Out) -> Result<Exit, Failure> {
+    if argv.len() <= 1 {
+        out.raw(cli::STARTER.as_bytes())?;
+        return Ok(Exit::Ok);
+    }
+    match cli::parse(argv, out.width()) {
+        Ok(cli) => {
+            out.set_look(cli.globals.look());
+            cmd::run(cli, out).await
+        }
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                let text = error.render();
+                let text = match out.colour() {
+                    style::Colour::On => text.ansi().to_string(),
+                    style::Colour::Off => text.to_string(),
+                };
+                out.raw(text.as_bytes())?;
+                Ok(Exit::Ok)
+            }
+            _ => Err(cli::misuse(&error)),
+        },
+    }
+}
