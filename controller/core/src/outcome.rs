@@ -101,14 +101,25 @@ impl Asked {
         let mut asked_for = Self::default();
         for (name, desired) in routers {
             let claim = |c: &vyos::Claim| {
-                (c.owner.clone(), (asked(&c.want), matches!(c.want, Want::Present { .. })))
+                (
+                    c.owner.clone(),
+                    (asked(&c.want), matches!(c.want, Want::Present { .. })),
+                )
             };
-            asked_for.routers.insert(name.clone(), desired.claims.iter().map(claim).collect());
+            asked_for
+                .routers
+                .insert(name.clone(), desired.claims.iter().map(claim).collect());
         }
         for (name, desired) in clusters {
-            let guests = desired.guests.iter().map(|g| (g.uid.clone(), guest_asked(g)));
+            let guests = desired
+                .guests
+                .iter()
+                .map(|g| (g.uid.clone(), guest_asked(g)));
             asked_for.guests.insert(name.clone(), guests.collect());
-            let volumes = desired.volumes.iter().map(|v| (v.uid.clone(), volume_asked(v)));
+            let volumes = desired
+                .volumes
+                .iter()
+                .map(|v| (v.uid.clone(), volume_asked(v)));
             asked_for.volumes.insert(name.clone(), volumes.collect());
         }
         asked_for
@@ -125,12 +136,20 @@ impl Asked {
     /// Whether a router is asked to have something of an object.
     #[must_use]
     pub fn wanted(&self, router: &str, uid: &str) -> bool {
-        self.routers.get(router).and_then(|r| r.get(uid)).is_some_and(|(_, present)| *present)
+        self.routers
+            .get(router)
+            .and_then(|r| r.get(uid))
+            .is_some_and(|(_, present)| *present)
     }
 
     /// What a cluster found of an instance, if that is still what is asked.
     #[must_use]
-    pub fn guest<'a>(&self, seen: &'a Outcomes, cluster: &str, uid: &str) -> Option<&'a GuestReport> {
+    pub fn guest<'a>(
+        &self,
+        seen: &'a Outcomes,
+        cluster: &str,
+        uid: &str,
+    ) -> Option<&'a GuestReport> {
         let asked = self.guests.get(cluster)?.get(uid)?;
         let (was_asked, report) = seen.clusters.get(cluster)?.guests.get(uid)?;
         (was_asked == asked).then_some(report)
@@ -138,7 +157,12 @@ impl Asked {
 
     /// What a cluster found of a volume, if that is still what is asked.
     #[must_use]
-    pub fn volume<'a>(&self, seen: &'a Outcomes, cluster: &str, uid: &str) -> Option<&'a VolumeReport> {
+    pub fn volume<'a>(
+        &self,
+        seen: &'a Outcomes,
+        cluster: &str,
+        uid: &str,
+    ) -> Option<&'a VolumeReport> {
         let asked = self.volumes.get(cluster)?.get(uid)?;
         let (was_asked, report) = seen.clusters.get(cluster)?.volumes.get(uid)?;
         (was_asked == asked).then_some(report)
@@ -154,7 +178,12 @@ pub fn guest_asked(guest: &model::DesiredGuest) -> u64 {
 /// What is asked of a volume, as a number.
 #[must_use]
 pub fn volume_asked(volume: &model::DesiredVolume) -> u64 {
-    digest(&(volume.size_gib, volume.fate as u8, &volume.attached_to, &volume.storage))
+    digest(&(
+        volume.size_gib,
+        volume.fate as u8,
+        &volume.attached_to,
+        &volume.storage,
+    ))
 }
 
 /// A number that tells whether what is asked is still what was asked. Kept in memory only.

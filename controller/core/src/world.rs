@@ -112,7 +112,11 @@ impl World {
             .take_while(|(key, _)| key.namespace == network.namespace)
             .filter(|(_, instance)| {
                 let recorded = instance.status.iter().flat_map(|s| &s.addresses);
-                instance.spec.networks.iter().any(|nic| nic.network == network.name)
+                instance
+                    .spec
+                    .networks
+                    .iter()
+                    .any(|nic| nic.network == network.name)
                     || recorded.into_iter().any(|nic| nic.network == network.name)
             })
             .map(|(key, _)| key)

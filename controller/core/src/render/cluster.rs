@@ -27,9 +27,20 @@ pub fn cluster(
     installation: &str,
 ) -> Option<Desired> {
     let target = resolved.clusters.get(name)?;
-    let at = At { world, resolved, name, target };
-    let guests = world.instances.iter().filter_map(|(key, object)| at.guest(key, object));
-    let volumes = world.volumes.iter().filter_map(|(key, object)| at.volume(key, object));
+    let at = At {
+        world,
+        resolved,
+        name,
+        target,
+    };
+    let guests = world
+        .instances
+        .iter()
+        .filter_map(|(key, object)| at.guest(key, object));
+    let volumes = world
+        .volumes
+        .iter()
+        .filter_map(|(key, object)| at.volume(key, object));
     Some(Desired {
         cluster: ClusterSettings {
             installation: installation.to_owned(),
@@ -66,7 +77,11 @@ impl At<'_> {
             (true, DeletionPolicy::Orphan) => Fate::Release,
             (false, _) => Fate::Keep,
         };
-        let full = self.resolved.instances.get(key).and_then(|i| self.described(i));
+        let full = self
+            .resolved
+            .instances
+            .get(key)
+            .and_then(|i| self.described(i));
         let mut guest = match full {
             Some(guest) => guest,
             // It cannot be understood just now, or is to go: nothing is changed by it.
@@ -101,8 +116,13 @@ impl At<'_> {
         use bb_crds::instance::InstanceType;
         match object.spec.type_ {
             InstanceType::VirtualMachine => Source::Template {
-                vmid: recorded_vmid(object.status.as_ref().and_then(|s| s.provider_id.as_deref()))
-                    .unwrap_or_else(|| self.target.holder.unwrap_or(lowest_vmid())),
+                vmid: recorded_vmid(
+                    object
+                        .status
+                        .as_ref()
+                        .and_then(|s| s.provider_id.as_deref()),
+                )
+                .unwrap_or_else(|| self.target.holder.unwrap_or(lowest_vmid())),
                 full: false,
                 storage: None,
             },

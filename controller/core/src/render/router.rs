@@ -22,17 +22,36 @@ const DEFAULT_MTU: u16 = 1500;
 /// Renders one router whole.
 #[must_use]
 pub fn router(world: &World, resolved: &Resolved, name: &str, installation: &str) -> Desired {
-    let mut desired = Desired { installation: installation.to_owned(), claims: Vec::new() };
-    let Some(target) = resolved.routers.get(name) else { return desired };
-    let at = At { world, resolved, name, target, installation };
+    let mut desired = Desired {
+        installation: installation.to_owned(),
+        claims: Vec::new(),
+    };
+    let Some(target) = resolved.routers.get(name) else {
+        return desired;
+    };
+    let at = At {
+        world,
+        resolved,
+        name,
+        target,
+        installation,
+    };
     let mut vrfs_in_use: BTreeSet<&str> = BTreeSet::new();
     for (key, network) in &world.networks {
-        let want = if paused(network.as_ref()) { Want::Untouched } else { at.network(key) };
+        let want = if paused(network.as_ref()) {
+            Want::Untouched
+        } else {
+            at.network(key)
+        };
         if want != Want::Absent {
             vrfs_in_use.insert(&key.namespace);
         }
         let label = format!("network {key}");
-        desired.claims.push(Claim { owner: uid(network.as_ref()), label, want });
+        desired.claims.push(Claim {
+            owner: uid(network.as_ref()),
+            label,
+            want,
+        });
     }
     for (tenant_name, tenant) in &world.tenants {
         let routing = tenant.status.iter().flat_map(|s| &s.routing);
@@ -45,7 +64,11 @@ pub fn router(world: &World, resolved: &Resolved, name: &str, installation: &str
             _ => Want::Absent,
         };
         let label = format!("tenant {}", tenant.name_any());
-        desired.claims.push(Claim { owner: uid(tenant.as_ref()), label, want });
+        desired.claims.push(Claim {
+            owner: uid(tenant.as_ref()),
+            label,
+            want,
+        });
     }
     desired
 }
@@ -65,18 +88,29 @@ impl At<'_> {
             return Want::Absent;
         }
         // What cannot be understood just now keeps what it has.
-        let Some(network) = self.resolved.networks.get(key) else { return Want::Untouched };
+        let Some(network) = self.resolved.networks.get(key) else {
+            return Want::Untouched;
+        };
         if network.region != self.target.region {
             return Want::Absent;
         }
-        let here: Vec<&TrunkR> =
-            network.trunks.iter().filter(|t| t.key.router == self.name).collect();
+        let here: Vec<&TrunkR> = network
+            .trunks
+            .iter()
+            .filter(|t| t.key.router == self.name)
+            .collect();
         let tenant = self.world.tenants.get(&network.tenant);
         let routing = tenant.and_then(|t| {
-            t.status.as_ref()?.routing.iter().find(|r| r.region == network.region)
+            t.status
+                .as_ref()?
+                .routing
+                .iter()
+                .find(|r| r.region == network.region)
         });
-        let vlans: Option<Vec<VlanId>> =
-            here.iter().map(|t| network.vlans.get(&t.key).copied()).collect();
+        let vlans: Option<Vec<VlanId>> = here
+            .iter()
+            .map(|t| network.vlans.get(&t.key).copied())
+            .collect();
         match (network.vni, routing, vlans) {
             _ if here.is_empty() => Want::Absent,
             (Some(vni), Some(routing), Some(vlans)) => {
@@ -107,8 +141,20 @@ impl At<'_> {
         let evpn = [&family[..], &["l2vpn-evpn"]].concat();
         node.set(&[&evpn[..], &["advertise", "ipv4", "unicast"]].concat());
         node.set(&[&evpn[..], &["rd", &format!("{id}:{vni}")]].concat());
-        node.set(&[&evpn[..], &["route-target", "import", &routing.route_target]].concat());
-        node.set(&[&evpn[..], &["route-target", "export", &routing.route_target]].concat());
+        node.set(
+            &[
+                &evpn[..],
+                &["route-target", "import", &routing.route_target],
+            ]
+            .concat(),
+        );
+        node.set(
+            &[
+                &evpn[..],
+                &["route-target", "export", &routing.route_target],
+            ]
+            .concat(),
+        );
         let mtu = region.mtu.saturating_sub(50).min(DEFAULT_MTU);
         let vxlan = self.vxlan(&vni, mtu, &mark);
         let mut bridge = Node::new(&["interfaces", "bridge", &format!("br{vni}")]);
@@ -137,12 +183,20 @@ impl At<'_> {
         trunks: &[&TrunkR],
         vlans: &[VlanId],
     ) -> Want {
-        let mark = mark(self.installation, &network.uid, &format!("network {}", network.key));
+        let mark = mark(
+            self.installation,
+            &network.uid,
+            &format!("network {}", network.key),
+        );
         let gateway = format!("{}/{}", network.gateway, network.prefix.prefix_len());
         let mut nodes = Vec::new();
         for (trunk, vlan) in trunks.iter().zip(vlans) {
             let interface = trunk.key.interface.as_str();
-            let kind = if interface.starts_with("bond") { "bonding" } else { "ethernet" };
+            let kind = if interface.starts_with("bond") {
+                "bonding"
+            } else {
+                "ethernet"
+            };
             let mut vif = Node::new(&["interfaces", kind, interface, "vif", &vlan.to_string()]);
             vif.set(&["description", &mark]);
             vif.mtu(network.mtu);
@@ -162,7 +216,11 @@ impl At<'_> {
             bridge.set(&["ip", "enable-arp-accept"]);
             bridge.mtu(network.mtu);
             for (trunk, vlan) in trunks.iter().zip(vlans) {
-                bridge.set(&["member", "interface", &format!("{}.{vlan}", trunk.key.interface)]);
+                bridge.set(&[
+                    "member",
+                    "interface",
+                    &format!("{}.{vlan}", trunk.key.interface),
+                ]);
             }
             if network.stretched() {
                 bridge.set(&["member", "interface", &format!("vxlan{vni}")]);
@@ -183,7 +241,12 @@ impl At<'_> {
 /// give one address twice.
 fn dhcp(network: &NetworkR, vni: Vni, mark: &str) -> Option<Node> {
     let (from, to) = network.dhcp?;
-    let mut node = Node::new(&["service", "dhcp-server", "shared-network-name", &format!("bb{vni}")]);
+    let mut node = Node::new(&[
+        "service",
+        "dhcp-server",
+        "shared-network-name",
+        &format!("bb{vni}"),
+    ]);
     node.set(&["description", mark]);
     node.set(&["authoritative"]);
     let prefix = network.prefix.to_string();
@@ -218,7 +281,10 @@ struct Node {
 
 impl Node {
     fn new(root: &[&str]) -> Self {
-        Self { root: root.iter().map(|w| (*w).to_owned()).collect(), lines: Lines::default() }
+        Self {
+            root: root.iter().map(|w| (*w).to_owned()).collect(),
+            lines: Lines::default(),
+        }
     }
 
     fn set(&mut self, words: &[&str]) {

@@ -25,8 +25,14 @@ pub(super) fn region(known: &Known<'_>, name: &str, object: &Region) -> Option<C
     if let Some(understood) = known.resolved.regions.get(name) {
         let total = |(first, last): (u32, u32)| i64::from(last - first) + 1;
         let (vnis, tables) = used(known, name);
-        new.vnis = Some(Usage { total: total(understood.vnis), used: vnis });
-        new.tables = Some(Usage { total: total(understood.tables), used: tables });
+        new.vnis = Some(Usage {
+            total: total(understood.vnis),
+            used: vnis,
+        });
+        new.tables = Some(Usage {
+            total: total(understood.tables),
+            used: tables,
+        });
     }
     new.next = known.grants.regions.get(name).copied().or(new.next);
     let problem = known.resolved.problems.get(&id);
@@ -37,17 +43,31 @@ pub(super) fn region(known: &Known<'_>, name: &str, object: &Region) -> Option<C
     };
     let [accepted, resolved] = accepted_and_resolved(problem);
     let verdicts = [accepted, resolved, (ConditionType::Ready, ready)];
-    let event = judge(&mut new.conditions, &verdicts, object.metadata.generation, known.now);
+    let event = judge(
+        &mut new.conditions,
+        &verdicts,
+        object.metadata.generation,
+        known.now,
+    );
     write(id, finalizer, differs(object.status.as_ref(), &new), event)
 }
 
 fn region_users(known: &Known<'_>, name: &str) -> String {
-    let networks = known.world.networks.iter().filter(|(_, n)| {
-        n.status.as_ref().and_then(|s| s.region.as_deref()) == Some(name)
-    });
-    let providers = known.world.providers.iter().filter(|(_, p)| p.spec.region == name);
+    let networks = known
+        .world
+        .networks
+        .iter()
+        .filter(|(_, n)| n.status.as_ref().and_then(|s| s.region.as_deref()) == Some(name));
+    let providers = known
+        .world
+        .providers
+        .iter()
+        .filter(|(_, p)| p.spec.region == name);
     let networks = networks.map(|(key, _)| format!("network {key}"));
-    networks.chain(providers.map(|(name, _)| format!("provider {name}"))).take(5).join(", ")
+    networks
+        .chain(providers.map(|(name, _)| format!("provider {name}")))
+        .take(5)
+        .join(", ")
 }
 
 /// VNIs and tables in use, with what this pass gives out.
@@ -57,16 +77,25 @@ fn used(known: &Known<'_>, name: &str) -> (i64, i64) {
     for (tenant, object) in &known.world.tenants {
         let recorded = || object.status.as_ref().map(|s| &s.routing);
         let routing = known.grants.tenants.get(tenant).or_else(recorded);
-        let here = routing.into_iter().flatten().filter(|r| r.region == name).count();
+        let here = routing
+            .into_iter()
+            .flatten()
+            .filter(|r| r.region == name)
+            .count();
         vnis += i64::try_from(here).unwrap_or(0);
         tables += i64::try_from(here).unwrap_or(0);
     }
     for (key, network) in &known.world.networks {
-        let recorded = network.status.as_ref().is_some_and(|s| {
-            s.vni.is_some() && s.region.as_deref() == Some(name)
-        });
+        let recorded = network
+            .status
+            .as_ref()
+            .is_some_and(|s| s.vni.is_some() && s.region.as_deref() == Some(name));
         let granted = known.grants.networks.contains_key(key)
-            && known.resolved.networks.get(key).is_some_and(|n| n.region == name);
+            && known
+                .resolved
+                .networks
+                .get(key)
+                .is_some_and(|n| n.region == name);
         vnis += i64::from(recorded || granted);
     }
     (vnis, tables)
@@ -89,7 +118,9 @@ pub(super) fn provider(known: &Known<'_>, name: &str, object: &Provider) -> Opti
     let cluster = known.outcomes.clusters.get(name);
     let contact = router.map(|r| &r.contact).or(cluster.map(|c| &c.contact));
     let version = router.and_then(|r| r.version.clone());
-    new.version = version.or(cluster.and_then(|c| c.version.clone())).or(new.version);
+    new.version = version
+        .or(cluster.and_then(|c| c.version.clone()))
+        .or(new.version);
     if let Some(cluster) = cluster.filter(|c| c.contact == Contact::Good) {
         new.missing_privileges.clone_from(&cluster.missing);
     }
@@ -118,7 +149,12 @@ pub(super) fn provider(known: &Known<'_>, name: &str, object: &Provider) -> Opti
     if contact.is_some() || old.conditions.is_empty() || problem.is_some() || deleting(object) {
         verdicts.push((ConditionType::Ready, ready));
     }
-    let event = judge(&mut new.conditions, &verdicts, object.metadata.generation, known.now);
+    let event = judge(
+        &mut new.conditions,
+        &verdicts,
+        object.metadata.generation,
+        known.now,
+    );
     write(id, finalizer, differs(object.status.as_ref(), &new), event)
 }
 
@@ -134,14 +170,18 @@ fn contact_verdicts(contact: Option<&Contact>, missing: &[String]) -> (Verdict, 
             Verdict::yes(Reason::Ready, ""),
             Verdict::no(Reason::Unauthorized, text),
         ),
-        Some(Contact::Good) if missing.is_empty() => {
-            (Verdict::yes(Reason::Ready, ""), Verdict::yes(Reason::Ready, ""))
-        }
+        Some(Contact::Good) if missing.is_empty() => (
+            Verdict::yes(Reason::Ready, ""),
+            Verdict::yes(Reason::Ready, ""),
+        ),
         Some(Contact::Good) => (
             Verdict::yes(Reason::Ready, ""),
             Verdict::no(
                 Reason::Unauthorized,
-                format!("give its user the missing privileges: {}", missing.join(", ")),
+                format!(
+                    "give its user the missing privileges: {}",
+                    missing.join(", ")
+                ),
             ),
         ),
     }
@@ -149,7 +189,10 @@ fn contact_verdicts(contact: Option<&Contact>, missing: &[String]) -> (Verdict, 
 
 fn provider_users(known: &Known<'_>, name: &str) -> String {
     let networks = known.world.networks.iter().filter(|(_, n)| {
-        n.status.iter().flat_map(|s| &s.vlans).any(|v| v.router == name)
+        n.status
+            .iter()
+            .flat_map(|s| &s.vlans)
+            .any(|v| v.router == name)
     });
     let on = |cluster: Option<&String>| cluster.is_some_and(|c| c == name);
     let instances = known

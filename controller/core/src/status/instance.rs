@@ -3,7 +3,9 @@
 use bb_crds::condition::Verdict;
 use bb_crds::{ConditionType, Instance, InstanceStatus, Reason};
 
-use super::{Change, FinalizerOp, Known, accepted_and_resolved, change as write, differs, judge, recorded};
+use super::{
+    Change, FinalizerOp, Known, accepted_and_resolved, change as write, differs, judge, recorded,
+};
 use crate::outcome::{ClusterOutcome, Contact};
 use crate::proxmox::model::{GuestReport, GuestState};
 use crate::resolve::{Id, InstanceR};
@@ -20,12 +22,25 @@ pub(super) fn change(known: &Known<'_>, key: &Key, object: &Instance) -> Option<
         return write(id, Some(FinalizerOp::Remove), None, None);
     }
     let finalizer = (!finalized(object)).then_some(FinalizerOp::Add);
-    let problem = known.resolved.problems.get(&id).or_else(|| known.grants.exhausted.get(&id));
+    let problem = known
+        .resolved
+        .problems
+        .get(&id)
+        .or_else(|| known.grants.exhausted.get(&id));
     let mut new = old.clone();
     describe(known, key, &mut new);
     let programmed = match problem {
-        Some(_) => recorded(&old.conditions, ConditionType::Programmed, object.metadata.generation)
-            .unwrap_or_else(|| Verdict::no(Reason::Pending, "nothing is made before the Instance is accepted")),
+        Some(_) => recorded(
+            &old.conditions,
+            ConditionType::Programmed,
+            object.metadata.generation,
+        )
+        .unwrap_or_else(|| {
+            Verdict::no(
+                Reason::Pending,
+                "nothing is made before the Instance is accepted",
+            )
+        }),
         None => programmed(known, object, &mut new, report),
     };
     let ready = match problem {
@@ -41,21 +56,31 @@ pub(super) fn change(known: &Known<'_>, key: &Key, object: &Instance) -> Option<
         (ConditionType::Programmed, programmed),
         (ConditionType::Ready, ready),
     ];
-    let event = judge(&mut new.conditions, &verdicts, object.metadata.generation, known.now);
+    let event = judge(
+        &mut new.conditions,
+        &verdicts,
+        object.metadata.generation,
+        known.now,
+    );
     write(id, finalizer, differs(object.status.as_ref(), &new), event)
 }
 
 fn describe(known: &Known<'_>, key: &Key, new: &mut InstanceStatus) {
     if let Some(grant) = known.grants.instances.get(key) {
         new.provider_id = Some(format!("proxmox://{}/{}", grant.cluster, grant.vmid));
-        new.zone = known.resolved.clusters.get(&grant.cluster).map(|c| c.zone.clone());
+        new.zone = known
+            .resolved
+            .clusters
+            .get(&grant.cluster)
+            .map(|c| c.zone.clone());
         new.cluster = Some(grant.cluster.clone());
         new.addresses.clone_from(&grant.addresses);
         return;
     }
     // A card that was taken away gives its address back.
     if let Some(InstanceR { nics, .. }) = known.resolved.instances.get(key) {
-        new.addresses.retain(|recorded| nics.iter().any(|nic| nic.name == recorded.name));
+        new.addresses
+            .retain(|recorded| nics.iter().any(|nic| nic.name == recorded.name));
     }
 }
 
@@ -69,7 +94,9 @@ fn report<'a>(
     object: &Instance,
     old: &InstanceStatus,
 ) -> Option<&'a GuestReport> {
-    known.asked.guest(known.outcomes, old.cluster.as_ref()?, &uid(object))
+    known
+        .asked
+        .guest(known.outcomes, old.cluster.as_ref()?, &uid(object))
 }
 
 fn gone(old: &InstanceStatus, report: Option<&GuestReport>) -> bool {
@@ -106,7 +133,11 @@ fn programmed(
     }
     let Some(report) = report else {
         return trouble(known, new).unwrap_or_else(|| {
-            let kept = recorded(&new.conditions, ConditionType::Programmed, object.metadata.generation);
+            let kept = recorded(
+                &new.conditions,
+                ConditionType::Programmed,
+                object.metadata.generation,
+            );
             let seen = outcome(known, new).is_some();
             kept.filter(|_| !seen).unwrap_or_else(|| pending(new))
         });
@@ -138,24 +169,41 @@ fn programmed(
 /// One text for all steps on the way: each would be a write to the API.
 fn pending(new: &InstanceStatus) -> Verdict {
     match &new.cluster {
-        Some(cluster) => Verdict::no(Reason::Pending, format!("cluster {cluster} is at work on it")),
+        Some(cluster) => Verdict::no(
+            Reason::Pending,
+            format!("cluster {cluster} is at work on it"),
+        ),
         None => Verdict::no(Reason::Pending, "about to be placed"),
     }
 }
 
 fn networks_ready(known: &Known<'_>, key: &Key) -> Verdict {
-    let nics = known.resolved.instances.get(key).map(|i| i.nics.as_slice()).unwrap_or_default();
+    let nics = known
+        .resolved
+        .instances
+        .get(key)
+        .map(|i| i.nics.as_slice())
+        .unwrap_or_default();
     let waiting = nics.iter().find(|nic| {
-        let status = known.world.networks.get(&nic.network).and_then(|n| n.status.as_ref());
+        let status = known
+            .world
+            .networks
+            .get(&nic.network)
+            .and_then(|n| n.status.as_ref());
         !status.is_some_and(|s| {
-            s.conditions.iter().any(|c| c.type_ == ConditionType::Programmed.as_str() && c.status == "True")
+            s.conditions
+                .iter()
+                .any(|c| c.type_ == ConditionType::Programmed.as_str() && c.status == "True")
         })
     });
     match waiting {
         None => Verdict::yes(Reason::Ready, ""),
         Some(nic) => Verdict::no(
             Reason::Waiting,
-            format!("the guest is as asked; Network {} is not programmed yet", nic.network.name),
+            format!(
+                "the guest is as asked; Network {} is not programmed yet",
+                nic.network.name
+            ),
         ),
     }
 }

@@ -77,12 +77,48 @@ pub struct Note {
 #[must_use]
 pub fn changes(known: &Known<'_>) -> Vec<Change> {
     let mut changes = Vec::new();
-    changes.extend(known.world.regions.iter().filter_map(|(n, o)| fabric::region(known, n, o)));
-    changes.extend(known.world.providers.iter().filter_map(|(n, o)| fabric::provider(known, n, o)));
-    changes.extend(known.world.tenants.iter().filter_map(|(n, o)| tenant::change(known, n, o)));
-    changes.extend(known.world.networks.iter().filter_map(|(k, o)| network::change(known, k, o)));
-    changes.extend(known.world.volumes.iter().filter_map(|(k, o)| volume::change(known, k, o)));
-    changes.extend(known.world.instances.iter().filter_map(|(k, o)| instance::change(known, k, o)));
+    changes.extend(
+        known
+            .world
+            .regions
+            .iter()
+            .filter_map(|(n, o)| fabric::region(known, n, o)),
+    );
+    changes.extend(
+        known
+            .world
+            .providers
+            .iter()
+            .filter_map(|(n, o)| fabric::provider(known, n, o)),
+    );
+    changes.extend(
+        known
+            .world
+            .tenants
+            .iter()
+            .filter_map(|(n, o)| tenant::change(known, n, o)),
+    );
+    changes.extend(
+        known
+            .world
+            .networks
+            .iter()
+            .filter_map(|(k, o)| network::change(known, k, o)),
+    );
+    changes.extend(
+        known
+            .world
+            .volumes
+            .iter()
+            .filter_map(|(k, o)| volume::change(known, k, o)),
+    );
+    changes.extend(
+        known
+            .world
+            .instances
+            .iter()
+            .filter_map(|(k, o)| instance::change(known, k, o)),
+    );
     changes
 }
 
@@ -95,9 +131,10 @@ fn claim_state<'a>(known: &'a Known<'_>, router: &str, uid: &str) -> Option<&'a 
 fn router_trouble(known: &Known<'_>, router: &str) -> Option<(Reason, String)> {
     match &known.outcomes.routers.get(router)?.contact {
         Contact::Never | Contact::Good => None,
-        Contact::Unreachable(text) => {
-            Some((Reason::Unreachable, format!("router {router} does not answer: {text}")))
-        }
+        Contact::Unreachable(text) => Some((
+            Reason::Unreachable,
+            format!("router {router} does not answer: {text}"),
+        )),
         Contact::Unauthorized(text) => Some((
             Reason::Unauthorized,
             format!("router {router} refuses us: {text}; see Provider {router}"),
@@ -110,14 +147,23 @@ fn accepted_and_resolved(problem: Option<&Problem>) -> [(ConditionType, Verdict)
     let accepted = Verdict::yes(Reason::Accepted, "");
     let resolved = Verdict::yes(Reason::Resolved, "");
     match problem {
-        None => [(ConditionType::Accepted, accepted), (ConditionType::ResolvedRefs, resolved)],
+        None => [
+            (ConditionType::Accepted, accepted),
+            (ConditionType::ResolvedRefs, resolved),
+        ],
         Some(problem) => {
             let no = Verdict::no(problem.reason, &problem.message);
             if problem.on == ConditionType::Accepted {
                 let unknown = Verdict::unknown(Reason::Pending, "looked at once the spec is valid");
-                [(ConditionType::Accepted, no), (ConditionType::ResolvedRefs, unknown)]
+                [
+                    (ConditionType::Accepted, no),
+                    (ConditionType::ResolvedRefs, unknown),
+                ]
             } else {
-                [(ConditionType::Accepted, accepted), (ConditionType::ResolvedRefs, no)]
+                [
+                    (ConditionType::Accepted, accepted),
+                    (ConditionType::ResolvedRefs, no),
+                ]
             }
         }
     }
@@ -125,18 +171,28 @@ fn accepted_and_resolved(problem: Option<&Problem>) -> [(ConditionType, Verdict)
 
 /// What of an object is recorded under a condition, for the time before its target was looked
 /// at: a restart must not make what is Ready look otherwise.
-fn recorded(conditions: &[Condition], type_: ConditionType, generation: Option<i64>) -> Option<Verdict> {
+fn recorded(
+    conditions: &[Condition],
+    type_: ConditionType,
+    generation: Option<i64>,
+) -> Option<Verdict> {
     let condition = conditions.iter().find(|c| c.type_ == type_.as_str())?;
     if condition.observed_generation != generation {
         return None;
     }
-    let reason = Reason::ALL.into_iter().find(|r| r.as_str() == condition.reason)?;
+    let reason = Reason::ALL
+        .into_iter()
+        .find(|r| r.as_str() == condition.reason)?;
     let holds = match condition.status.as_str() {
         "True" => Some(true),
         "False" => Some(false),
         _ => None,
     };
-    Some(Verdict { holds, reason, message: condition.message.clone() })
+    Some(Verdict {
+        holds,
+        reason,
+        message: condition.message.clone(),
+    })
 }
 
 /// Writes verdicts into a list of conditions, and says what to tell of Ready.
@@ -147,20 +203,29 @@ fn judge(
     now: &Time,
 ) -> Option<Note> {
     let ready = |list: &[Condition]| {
-        let found = list.iter().find(|c| c.type_ == ConditionType::Ready.as_str());
+        let found = list
+            .iter()
+            .find(|c| c.type_ == ConditionType::Ready.as_str());
         found.map(|c| (c.status.clone(), c.reason.clone()))
     };
     let before = ready(conditions);
     for (type_, verdict) in verdicts {
         set_condition(conditions, *type_, verdict, generation, now);
     }
-    let verdict = verdicts.iter().find(|(t, _)| *t == ConditionType::Ready).map(|(_, v)| v)?;
+    let verdict = verdicts
+        .iter()
+        .find(|(t, _)| *t == ConditionType::Ready)
+        .map(|(_, v)| v)?;
     let quiet = [Reason::Pending, Reason::Waiting, Reason::Deleting];
     let warning = verdict.holds == Some(false) && !quiet.contains(&verdict.reason);
     (ready(conditions) != before).then(|| Note {
         warning,
         reason: verdict.reason,
-        message: if verdict.message.is_empty() { "Ready".to_owned() } else { verdict.message.clone() },
+        message: if verdict.message.is_empty() {
+            "Ready".to_owned()
+        } else {
+            verdict.message.clone()
+        },
     })
 }
 
@@ -172,11 +237,21 @@ fn differs<S: Serialize + PartialEq + Default>(old: Option<&S>, new: &S) -> Opti
     serde_json::to_value(new).ok()
 }
 
-fn change(id: Id, finalizer: Option<FinalizerOp>, status: Option<Value>, event: Option<Note>) -> Option<Change> {
+fn change(
+    id: Id,
+    finalizer: Option<FinalizerOp>,
+    status: Option<Value>,
+    event: Option<Note>,
+) -> Option<Change> {
     if finalizer.is_none() && status.is_none() {
         return None;
     }
     // An event tells of what is written; nothing written, nothing told.
     let event = event.filter(|_| status.is_some());
-    Some(Change { id, finalizer, status, event })
+    Some(Change {
+        id,
+        finalizer,
+        status,
+        event,
+    })
 }

@@ -8,7 +8,10 @@ use bb_crds::region::Usage;
 use bb_crds::{ConditionType, Network, NetworkStatus, Reason};
 use itertools::Itertools;
 
-use super::{Change, FinalizerOp, Known, accepted_and_resolved, change as write, claim_state, differs, judge, recorded, router_trouble};
+use super::{
+    Change, FinalizerOp, Known, accepted_and_resolved, change as write, claim_state, differs,
+    judge, recorded, router_trouble,
+};
 use crate::allocate::capacity;
 use crate::outcome::ClaimState;
 use crate::resolve::{Id, NetworkR};
@@ -24,16 +27,33 @@ pub(super) fn change(known: &Known<'_>, key: &Key, object: &Network) -> Option<C
         return write(id, Some(FinalizerOp::Remove), None, None);
     }
     let finalizer = (!finalized(object)).then_some(FinalizerOp::Add);
-    let problem = known.resolved.problems.get(&id).or_else(|| known.grants.exhausted.get(&id));
-    let understood = known.resolved.networks.get(key).filter(|_| problem.is_none());
+    let problem = known
+        .resolved
+        .problems
+        .get(&id)
+        .or_else(|| known.grants.exhausted.get(&id));
+    let understood = known
+        .resolved
+        .networks
+        .get(key)
+        .filter(|_| problem.is_none());
     let mut new = old.clone();
     if let Some(network) = understood {
         describe(known, network, &mut new);
     }
     let programmed = match understood {
         Some(network) => programmed(known, network, &mut new, object),
-        None => recorded(&old.conditions, ConditionType::Programmed, object.metadata.generation)
-            .unwrap_or_else(|| Verdict::no(Reason::Pending, "nothing is sent before the Network is accepted")),
+        None => recorded(
+            &old.conditions,
+            ConditionType::Programmed,
+            object.metadata.generation,
+        )
+        .unwrap_or_else(|| {
+            Verdict::no(
+                Reason::Pending,
+                "nothing is sent before the Network is accepted",
+            )
+        }),
     };
     let ready = match problem {
         _ if deleting(object) => waiting_to_go(known, key, &programmed),
@@ -48,7 +68,12 @@ pub(super) fn change(known: &Known<'_>, key: &Key, object: &Network) -> Option<C
         (ConditionType::Programmed, programmed),
         (ConditionType::Ready, ready),
     ];
-    let event = judge(&mut new.conditions, &verdicts, object.metadata.generation, known.now);
+    let event = judge(
+        &mut new.conditions,
+        &verdicts,
+        object.metadata.generation,
+        known.now,
+    );
     write(id, finalizer, differs(object.status.as_ref(), &new), event)
 }
 
@@ -75,7 +100,10 @@ fn describe(known: &Known<'_>, network: &NetworkR, new: &mut NetworkStatus) {
         .map(|nic| nic.address.clone())
         .collect();
     let used = i64::try_from(used.len()).unwrap_or(i64::MAX);
-    new.addresses = Some(Usage { total: capacity(network), used });
+    new.addresses = Some(Usage {
+        total: capacity(network),
+        used,
+    });
 }
 
 /// What every router that carries it says, one entry each, and the sum.
@@ -91,11 +119,18 @@ fn programmed(
         .iter()
         .map(|router| {
             let (reason, message) = target(known, router, &network.uid, &old, object);
-            TargetState { name: (*router).clone(), reason, message }
+            TargetState {
+                name: (*router).clone(),
+                reason,
+                message,
+            }
         })
         .collect();
-    let open: Vec<&TargetState> =
-        new.targets.iter().filter(|t| t.reason != Reason::Programmed).collect();
+    let open: Vec<&TargetState> = new
+        .targets
+        .iter()
+        .filter(|t| t.reason != Reason::Programmed)
+        .collect();
     match open.first() {
         None => Verdict::yes(Reason::Programmed, ""),
         Some(first) => {
@@ -117,7 +152,10 @@ fn target(
     object: &Network,
 ) -> (Reason, String) {
     if paused(object) {
-        return (Reason::Paused, "paused by annotation: nothing is sent".to_owned());
+        return (
+            Reason::Paused,
+            "paused by annotation: nothing is sent".to_owned(),
+        );
     }
     match claim_state(known, router, uid) {
         Some(ClaimState::Programmed) => (Reason::Programmed, String::new()),
@@ -150,14 +188,26 @@ fn gone(known: &Known<'_>, key: &Key, object: &Network, old: &NetworkStatus) -> 
 }
 
 fn waiting_to_go(known: &Known<'_>, key: &Key, programmed: &Verdict) -> Verdict {
-    let users = known.world.users_of(key).map(|user| &user.name).take(5).join(", ");
+    let users = known
+        .world
+        .users_of(key)
+        .map(|user| &user.name)
+        .take(5)
+        .join(", ");
     if users.is_empty() {
-        let trouble = known.resolved.routers.keys().find_map(|router| router_trouble(known, router));
+        let trouble = known
+            .resolved
+            .routers
+            .keys()
+            .find_map(|router| router_trouble(known, router));
         return match trouble {
             Some((reason, message)) => Verdict::no(reason, message),
             None if programmed.reason == Reason::Paused => programmed.clone(),
             None => Verdict::no(Reason::Deleting, "being taken off the routers"),
         };
     }
-    Verdict::no(Reason::Waiting, format!("instances have a card in it: {users}; delete them or take the cards away"))
+    Verdict::no(
+        Reason::Waiting,
+        format!("instances have a card in it: {users}; delete them or take the cards away"),
+    )
 }

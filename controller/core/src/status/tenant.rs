@@ -4,7 +4,10 @@ use bb_crds::condition::Verdict;
 use bb_crds::{ConditionType, Reason, Tenant, TenantStatus};
 use itertools::Itertools;
 
-use super::{Change, FinalizerOp, Known, accepted_and_resolved, change as write, claim_state, differs, judge, recorded, router_trouble};
+use super::{
+    Change, FinalizerOp, Known, accepted_and_resolved, change as write, claim_state, differs,
+    judge, recorded, router_trouble,
+};
 use crate::outcome::ClaimState;
 use crate::resolve::Id;
 use crate::world::{deleting, finalized, paused, uid};
@@ -49,7 +52,12 @@ pub(super) fn change(known: &Known<'_>, name: &str, object: &Tenant) -> Option<C
         (ConditionType::Programmed, programmed),
         (ConditionType::Ready, ready),
     ];
-    let event = judge(&mut new.conditions, &verdicts, object.metadata.generation, known.now);
+    let event = judge(
+        &mut new.conditions,
+        &verdicts,
+        object.metadata.generation,
+        known.now,
+    );
     write(id, finalizer, differs(object.status.as_ref(), &new), event)
 }
 
@@ -86,7 +94,11 @@ fn programmed(known: &Known<'_>, object: &Tenant, old: &TenantStatus) -> Verdict
                     return Verdict::no(reason, message);
                 }
                 let seen = known.outcomes.routers.contains_key(router);
-                let kept = recorded(&old.conditions, ConditionType::Programmed, object.metadata.generation);
+                let kept = recorded(
+                    &old.conditions,
+                    ConditionType::Programmed,
+                    object.metadata.generation,
+                );
                 if let Some(kept) = kept.filter(|_| !seen) {
                     return kept;
                 }
@@ -97,7 +109,10 @@ fn programmed(known: &Known<'_>, object: &Tenant, old: &TenantStatus) -> Verdict
     if waiting.is_empty() {
         return Verdict::yes(Reason::Programmed, "");
     }
-    Verdict::no(Reason::Pending, format!("waiting for router {}", waiting.join(", ")))
+    Verdict::no(
+        Reason::Pending,
+        format!("waiting for router {}", waiting.join(", ")),
+    )
 }
 
 /// The namespace and all in it are gone, and no router has anything of it.
@@ -122,10 +137,20 @@ fn going(known: &Known<'_>, name: &str) -> Verdict {
     let instances = world.instances.keys().map(|k| ("instance", k));
     let volumes = world.volumes.keys().map(|k| ("volume", k));
     let networks = world.networks.keys().map(|k| ("network", k));
-    let left = instances.chain(volumes).chain(networks).filter(|(_, k)| k.namespace == name);
-    let left = left.map(|(kind, k)| format!("{kind} {}", k.name)).take(5).join(", ");
+    let left = instances
+        .chain(volumes)
+        .chain(networks)
+        .filter(|(_, k)| k.namespace == name);
+    let left = left
+        .map(|(kind, k)| format!("{kind} {}", k.name))
+        .take(5)
+        .join(", ");
     if left.is_empty() {
-        let trouble = known.resolved.routers.keys().find_map(|r| router_trouble(known, r));
+        let trouble = known
+            .resolved
+            .routers
+            .keys()
+            .find_map(|r| router_trouble(known, r));
         return trouble.map_or_else(
             || Verdict::no(Reason::Deleting, "its VRF is being taken off the routers"),
             |(reason, message)| Verdict::no(reason, message),

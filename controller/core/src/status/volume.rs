@@ -4,7 +4,9 @@ use bb_crds::condition::Verdict;
 use bb_crds::volume::AttachedTo;
 use bb_crds::{ConditionType, Reason, Volume, VolumeStatus};
 
-use super::{Change, FinalizerOp, Known, accepted_and_resolved, change as write, differs, judge, recorded};
+use super::{
+    Change, FinalizerOp, Known, accepted_and_resolved, change as write, differs, judge, recorded,
+};
 use crate::outcome::Contact;
 use crate::proxmox::mark;
 use crate::proxmox::model::{VolumeReport, VolumeState};
@@ -23,18 +25,39 @@ pub(super) fn change(known: &Known<'_>, key: &Key, object: &Volume) -> Option<Ch
         return write(id, Some(FinalizerOp::Remove), None, None);
     }
     let finalizer = (!finalized(object)).then_some(FinalizerOp::Add);
-    let problem = known.resolved.problems.get(&id).or_else(|| known.grants.exhausted.get(&id));
+    let problem = known
+        .resolved
+        .problems
+        .get(&id)
+        .or_else(|| known.grants.exhausted.get(&id));
     let mut new = old.clone();
     if let Some(grant) = known.grants.volumes.get(key) {
-        new.zone = known.resolved.clusters.get(&grant.cluster).map(|c| c.zone.clone());
-        new.provider_id =
-            Some(format!("proxmox://{}/{}/pvc-{}", grant.cluster, grant.storage, uid(object)));
+        new.zone = known
+            .resolved
+            .clusters
+            .get(&grant.cluster)
+            .map(|c| c.zone.clone());
+        new.provider_id = Some(format!(
+            "proxmox://{}/{}/pvc-{}",
+            grant.cluster,
+            grant.storage,
+            uid(object)
+        ));
         new.storage = Some(grant.storage.clone());
         new.cluster = Some(grant.cluster.clone());
     }
     let programmed = match problem {
-        Some(_) => recorded(&old.conditions, ConditionType::Programmed, object.metadata.generation)
-            .unwrap_or_else(|| Verdict::no(Reason::Pending, "nothing is made before the Volume is accepted")),
+        Some(_) => recorded(
+            &old.conditions,
+            ConditionType::Programmed,
+            object.metadata.generation,
+        )
+        .unwrap_or_else(|| {
+            Verdict::no(
+                Reason::Pending,
+                "nothing is made before the Volume is accepted",
+            )
+        }),
         None => programmed(known, object, &mut new, report),
     };
     let ready = match problem {
@@ -50,7 +73,12 @@ pub(super) fn change(known: &Known<'_>, key: &Key, object: &Volume) -> Option<Ch
         (ConditionType::Programmed, programmed),
         (ConditionType::Ready, ready),
     ];
-    let event = judge(&mut new.conditions, &verdicts, object.metadata.generation, known.now);
+    let event = judge(
+        &mut new.conditions,
+        &verdicts,
+        object.metadata.generation,
+        known.now,
+    );
     write(id, finalizer, differs(object.status.as_ref(), &new), event)
 }
 
@@ -59,7 +87,9 @@ fn report<'a>(
     object: &Volume,
     old: &VolumeStatus,
 ) -> Option<&'a VolumeReport> {
-    known.asked.volume(known.outcomes, old.cluster.as_ref()?, &uid(object))
+    known
+        .asked
+        .volume(known.outcomes, old.cluster.as_ref()?, &uid(object))
 }
 
 fn programmed(
@@ -73,9 +103,17 @@ fn programmed(
     }
     let Some(report) = report else {
         return trouble(known, new).unwrap_or_else(|| {
-            let kept = recorded(&new.conditions, ConditionType::Programmed, object.metadata.generation);
-            let seen = new.cluster.as_ref().is_some_and(|c| known.outcomes.clusters.contains_key(c));
-            kept.filter(|_| !seen).unwrap_or_else(|| Verdict::no(Reason::Pending, "about to be made"))
+            let kept = recorded(
+                &new.conditions,
+                ConditionType::Programmed,
+                object.metadata.generation,
+            );
+            let seen = new
+                .cluster
+                .as_ref()
+                .is_some_and(|c| known.outcomes.clusters.contains_key(c));
+            kept.filter(|_| !seen)
+                .unwrap_or_else(|| Verdict::no(Reason::Pending, "about to be made"))
         });
     };
     attach(known, object, new, report);
@@ -95,7 +133,11 @@ fn programmed(
 fn attach(known: &Known<'_>, object: &Volume, new: &mut VolumeStatus, report: &VolumeReport) {
     let uid = uid(object);
     let key = Key::of(object);
-    let wanted = known.resolved.volumes.get(&key).and_then(|v| v.user.as_ref());
+    let wanted = known
+        .resolved
+        .volumes
+        .get(&key)
+        .and_then(|v| v.user.as_ref());
     match &report.device {
         Some((guest, device)) => {
             new.attached_to = known.by_uid.get(guest).map(|key| AttachedTo {
@@ -135,7 +177,10 @@ fn going(known: &Known<'_>, status: &VolumeStatus, report: Option<&VolumeReport>
     if let Some(attached) = &status.attached_to {
         return Verdict::no(
             Reason::Waiting,
-            format!("instance {} has it; take it off there first", attached.instance),
+            format!(
+                "instance {} has it; take it off there first",
+                attached.instance
+            ),
         );
     }
     trouble(known, status).unwrap_or_else(|| Verdict::no(Reason::Deleting, "being removed"))
