@@ -57,6 +57,8 @@ pub(crate) fn spawn(spec: &Spec, life: Life, dir: &Path) -> Result<i32> {
         .args(&spec.args)
         .envs(&spec.env)
         .env(MARK, dir)
+        // An error's words are what a log is read for; a panic still shows where it was.
+        .env("RUST_LIB_BACKTRACE", "0")
         .current_dir(dir)
         .stdin(Stdio::null())
         .stdout(log)
