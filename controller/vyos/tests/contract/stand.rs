@@ -42,8 +42,8 @@ pub(crate) fn endpoint(lab: &Running) -> Endpoint {
 /// Limits that let a test see a deadline pass.
 pub(crate) fn short() -> Limits {
     Limits {
-        read: Duration::from_millis(300),
-        configure: Duration::from_millis(300),
+        read: Duration::from_secs(1),
+        configure: Duration::from_secs(1),
         pause: Duration::from_millis(1),
         ..Limits::default()
     }
