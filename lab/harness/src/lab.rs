@@ -177,14 +177,14 @@ async fn stand_ins(cluster: &Cluster, wanted: &Up) -> Result<Facts> {
         let mut options = StandInOptions::new(kind, name, key);
         options.seed = seed(name)?;
         options.time_scale = wanted.time_scale;
-        let ready = StandIn::start(cluster.roster(), options)
-            .await?
-            .ready()
-            .clone();
-        wanted.progress.say(&format!("{name} serves {}", ready.api));
+        let stand_in = StandIn::start(cluster.roster(), options).await?;
+        let known = (stand_in.ready().clone(), stand_in.credential().to_owned());
+        wanted
+            .progress
+            .say(&format!("{name} serves {}", known.0.api));
         match kind {
-            Kind::Vyos => facts.routers.insert(name.to_owned(), (ready, key.clone())),
-            Kind::Proxmox => facts.clusters.insert(name.to_owned(), (ready, key.clone())),
+            Kind::Vyos => facts.routers.insert(name.to_owned(), known),
+            Kind::Proxmox => facts.clusters.insert(name.to_owned(), known),
         };
     }
     Ok(facts)

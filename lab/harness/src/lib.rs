@@ -21,6 +21,7 @@ mod ports;
 mod process;
 mod progress;
 mod roster;
+mod seed;
 mod shared;
 mod standin;
 

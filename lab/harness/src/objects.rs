@@ -19,7 +19,7 @@ const SITES: [(&str, &str, &str, &str); 2] = [
 pub struct Facts {
     /// Routers by name, with the key of their HTTP API.
     pub routers: BTreeMap<String, (Ready, String)>,
-    /// Proxmox clusters by name, with the secret of their API token.
+    /// Proxmox clusters by name, with their API token as `USER!NAME=SECRET`.
     pub clusters: BTreeMap<String, (Ready, String)>,
 }
 
@@ -52,9 +52,8 @@ pub fn lab_objects(facts: &Facts) -> Vec<Value> {
                 }),
             ));
         }
-        if let Some((ready, key)) = facts.clusters.get(cluster) {
-            let token = format!("op@pve!k8s={key}");
-            objects.extend(secrets(cluster, ready, "token", &token));
+        if let Some((ready, token)) = facts.clusters.get(cluster) {
+            objects.extend(secrets(cluster, ready, "token", token));
             objects.push(provider(cluster, zone, "proxmox", &json!({
                 "endpoints": [ready.api],
                 "credentials": {"secret": cluster},

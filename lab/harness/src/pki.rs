@@ -89,13 +89,16 @@ impl Pki {
     }
 }
 
-/// Returns a word that nobody can guess, 32 hexadecimal digits long.
+/// Returns a word that nobody can guess, in the form of a UUID: the form of the secrets that
+/// Proxmox gives to its tokens.
 pub(crate) fn random_word() -> Result<String> {
     let mut bytes = [0_u8; 16];
     fs::File::open("/dev/urandom")
         .and_then(|mut source| source.read_exact(&mut bytes))
         .context("cannot read random bytes")?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let (a, b, c) = (&digits[..8], &digits[8..12], &digits[12..16]);
+    Ok(format!("{a}-{b}-{c}-{}-{}", &digits[16..20], &digits[20..]))
 }
 
 /// Writes a file that only its owner may read.

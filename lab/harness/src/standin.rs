@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use bb_lab_kit::ready::Ready;
 
-use crate::paths;
-use crate::ports;
 use crate::process::Spec;
 use crate::roster::Roster;
+use crate::{paths, ports, seed};
 
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(20);
@@ -46,7 +45,7 @@ pub struct StandInOptions {
     pub kind: Kind,
     /// Its name: `r1`, `c1`.
     pub name: String,
-    /// The key of the router's HTTP API, or the secret of the cluster's API token.
+    /// The key of the router's HTTP API, or the secret of the cluster's API tokens.
     pub key: String,
     /// What it holds when it is new; none: the stand-in's own first state.
     pub seed: Option<PathBuf>,
@@ -77,6 +76,7 @@ pub struct StandIn {
     roster: Arc<Roster>,
     options: StandInOptions,
     ready: Ready,
+    credential: String,
 }
 
 impl StandIn {
@@ -88,42 +88,25 @@ impl StandIn {
     pub async fn start(roster: Arc<Roster>, options: StandInOptions) -> Result<Self> {
         let program = paths::binary(options.kind.program())?;
         let files = Files::of(roster.dir(), &options);
-        if roster.is_current(&options.name, &program)
-            && let Some(ready) = files.ready()
-        {
-            return Ok(Self {
-                roster,
-                options,
-                ready,
-            });
-        }
-        roster.end(&options.name, GRACE)?;
-        let before = files.ready();
-        let _ = fs::remove_file(&files.ready);
         files.make_folders()?;
-        roster.start(
-            &options.name,
-            &files.spec(program, &options, before.as_ref())?,
-        )?;
-        let until = Instant::now() + READY_WITHIN;
-        loop {
-            if let Some(ready) = files.ready() {
-                return Ok(Self {
-                    roster,
-                    options,
-                    ready,
-                });
+        let credential = files.credential(&program, &options)?;
+        let running = roster.is_current(&options.name, &program);
+        let ready = match files.ready() {
+            Some(ready) if running => ready,
+            before => {
+                roster.end(&options.name, GRACE)?;
+                let _ = fs::remove_file(&files.ready);
+                let spec = files.spec(program, &options, before.as_ref())?;
+                roster.start(&options.name, &spec)?;
+                until_ready(&roster, &options.name, &files).await?
             }
-            let name = &options.name;
-            if roster.running(name).is_none() {
-                bail!("{name} ended before it was ready; {}", roster.tail(name));
-            }
-            if Instant::now() >= until {
-                let bound = READY_WITHIN.as_secs();
-                bail!("{name} is not ready after {bound} s; {}", roster.tail(name));
-            }
-            tokio::time::sleep(LOOK).await;
-        }
+        };
+        Ok(Self {
+            roster,
+            options,
+            ready,
+            credential,
+        })
     }
 
     /// Where it serves, and what to trust.
@@ -132,10 +115,10 @@ impl StandIn {
         &self.ready
     }
 
-    /// The key or token secret that it accepts.
+    /// What a client presents: a router's key, a cluster's token as `USER!NAME=SECRET`.
     #[must_use]
-    pub fn key(&self) -> &str {
-        &self.options.key
+    pub fn credential(&self) -> &str {
+        &self.credential
     }
 
     /// The journal: a JSON line per call and per commit, secrets masked.
@@ -162,8 +145,26 @@ impl StandIn {
     }
 }
 
+async fn until_ready(roster: &Roster, name: &str, files: &Files) -> Result<Ready> {
+    let until = Instant::now() + READY_WITHIN;
+    loop {
+        if let Some(ready) = files.ready() {
+            return Ok(ready);
+        }
+        if roster.running(name).is_none() {
+            bail!("{name} ended before it was ready; {}", roster.tail(name));
+        }
+        if Instant::now() >= until {
+            let bound = READY_WITHIN.as_secs();
+            bail!("{name} is not ready after {bound} s; {}", roster.tail(name));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
 /// Where a stand-in keeps what it writes.
 struct Files {
+    seed: PathBuf,
     ready: PathBuf,
     state: PathBuf,
     journal: PathBuf,
@@ -175,6 +176,7 @@ impl Files {
         let name = &options.name;
         let journal = || dir.join("journal").join(format!("{name}.jsonl"));
         Self {
+            seed: dir.join("standin").join(format!("{name}.seed.json")),
             ready: dir.join("standin").join(format!("{name}.ready.json")),
             state: dir.join("standin").join(format!("{name}.state.json")),
             journal: options.journal.clone().unwrap_or_else(journal),
@@ -193,6 +195,16 @@ impl Files {
         Ok(())
     }
 
+    /// Returns what a client presents, and writes what a cluster starts with to that end.
+    fn credential(&self, program: &Path, options: &StandInOptions) -> Result<String> {
+        match options.kind {
+            Kind::Vyos => Ok(options.key.clone()),
+            Kind::Proxmox => {
+                seed::with_secret(program, options.seed.as_deref(), &options.key, &self.seed)
+            }
+        }
+    }
+
     fn ready(&self) -> Option<Ready> {
         Ready::read(&self.ready).ok()
     }
@@ -207,7 +219,6 @@ impl Files {
             ("--name", options.name.clone()),
             ("--listen", address(before.map(|ready| &*ready.api))?),
             ("--control", address(before.map(|ready| &*ready.control))?),
-            ("--key", options.key.clone()),
             ("--state", self.state.display().to_string()),
             ("--journal", self.journal.display().to_string()),
             ("--time-scale", options.time_scale.to_string()),
@@ -217,7 +228,14 @@ impl Files {
             .into_iter()
             .flat_map(|(flag, value)| [flag.to_owned(), value])
             .collect();
-        if let Some(seed) = &options.seed {
+        let seed = match options.kind {
+            Kind::Vyos => {
+                args.extend(["--key".to_owned(), options.key.clone()]);
+                options.seed.as_ref()
+            }
+            Kind::Proxmox => Some(&self.seed),
+        };
+        if let Some(seed) = seed {
             args.extend(["--seed".to_owned(), seed.display().to_string()]);
         }
         Ok(Spec {

@@ -35,7 +35,7 @@ async fn a_killed_router_comes_back_at_its_address_with_its_certificate() -> Res
     );
     let router = router.await?;
     let before = router.ready().clone();
-    assert_eq!(ask(&before, router.key()).await?, 200);
+    assert_eq!(ask(&before, router.credential()).await?, 200);
 
     router.kill()?;
     assert!(roster.running("r1").is_none());
