@@ -1,1 +1,24 @@
-//! Not written yet.
+//! Turns plans for a Proxmox VE cluster into calls to its REST API, and its answers into what was observed.
+//!
+//! Input and output only: what to do is decided in `bb_core::proxmox`. Facts about the API are
+//! those of Proxmox VE 8 and 9; docs/design/0007-proxmox-driver.md gives the reasons.
+
+mod calls;
+mod cluster;
+mod driver;
+mod endpoint;
+mod error;
+mod json;
+mod rights;
+mod secret;
+mod tasks;
+mod transport;
+mod trust;
+
+pub use cluster::{Cluster, Observer, Request};
+pub use driver::{Driver, PassError};
+pub use endpoint::{Credentials, Deadlines, Endpoint};
+pub use error::{ClusterError, Retry};
+pub use rights::Uses;
+pub use secret::Secret;
+pub use trust::Trust;

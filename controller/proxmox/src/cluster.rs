@@ -1,0 +1,272 @@
+//! Turns calls to a cluster into requests to the node that answers, logged in and counted.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Client;
+use reqwest::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
+use serde_json::Value;
+use tokio::sync::Mutex as AsyncMutex;
+use tracing::debug;
+
+use crate::endpoint::{Credentials, Endpoint};
+use crate::error::{Class, ClusterError};
+use crate::json;
+use crate::transport::{self, Call, Sent};
+
+/// A ticket lives for two hours; it is renewed at half of that.
+const RENEW_AFTER: Duration = Duration::from_secs(3600);
+
+/// Everything but RFC 3986's unreserved characters.
+const PART: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// One part of a path, such as a volume id or a UPID.
+pub(crate) fn part(text: &str) -> String {
+    utf8_percent_encode(text, PART).to_string()
+}
+
+/// A Proxmox VE cluster that answers. Clones share everything.
+#[derive(Clone)]
+pub struct Cluster(Arc<Inner>);
+
+struct Inner {
+    client: Client,
+    bases: Vec<String>,
+    /// The base that answered last.
+    good: AtomicUsize,
+    endpoint: Endpoint,
+    ticket: AsyncMutex<Option<Ticket>>,
+    counts: Mutex<BTreeMap<&'static str, u64>>,
+    observer: Option<Observer>,
+    version: String,
+}
+
+struct Ticket {
+    cookie: HeaderValue,
+    csrf: HeaderValue,
+    since: Instant,
+}
+
+/// Is told of every request.
+pub type Observer = Arc<dyn Fn(&Request) + Send + Sync>;
+
+/// A request that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The method and the path with its variable parts as words: `GET /cluster/resources`.
+    pub name: &'static str,
+    /// Whether it may change something.
+    pub write: bool,
+    /// The status of the answer, 0 where there was none.
+    pub status: u16,
+    /// How long the answer took.
+    pub took: Duration,
+}
+
+impl Cluster {
+    /// Connects, logs in, and reads the version.
+    ///
+    /// # Errors
+    /// [`ClusterError::Setup`] for what cannot be used as it is, and those of a read.
+    pub async fn connect(endpoint: Endpoint) -> Result<Self, ClusterError> {
+        Self::observed(endpoint, None).await
+    }
+
+    /// As [`Cluster::connect`], with somebody who is told of every request.
+    ///
+    /// # Errors
+    /// As [`Cluster::connect`].
+    pub async fn observed(
+        endpoint: Endpoint,
+        observer: Option<Observer>,
+    ) -> Result<Self, ClusterError> {
+        endpoint.credentials.check()?;
+        let mut inner = Inner {
+            client: transport::client(&endpoint)?,
+            bases: endpoint.bases()?,
+            good: AtomicUsize::new(0),
+            endpoint,
+            ticket: AsyncMutex::new(None),
+            counts: Mutex::new(BTreeMap::new()),
+            observer,
+            version: String::new(),
+        };
+        let answer = inner
+            .call(&Call::new("GET /version", "/version".to_owned()))
+            .await?;
+        inner.version = json::text_at(&answer, "version").unwrap_or_default();
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// The version that the cluster says it runs, such as `9.1.7`.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.0.version
+    }
+
+    /// How many requests were sent since the start, by name.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<&'static str, u64> {
+        self.0
+            .counts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// `USER@REALM` or `USER@REALM!NAME`, as task lists show it.
+    pub(crate) fn identity(&self) -> String {
+        self.0.endpoint.credentials.identity()
+    }
+
+    pub(crate) async fn call(&self, call: &Call) -> Result<Value, ClusterError> {
+        self.0.call(call).await
+    }
+}
+
+impl Inner {
+    /// Sends a call to the node that answered last, and to the next ones as long as it is
+    /// certain that nothing was carried out.
+    async fn call(&self, call: &Call) -> Result<Value, ClusterError> {
+        let first = self.good.load(Ordering::Relaxed);
+        let mut last = None;
+        for step in 0..self.bases.len() {
+            let at = (first + step) % self.bases.len();
+            let Some(base) = self.bases.get(at) else {
+                continue;
+            };
+            let begun = Instant::now();
+            let mut result = self.authorized(base, call).await;
+            // A read on a connection that the server has just closed is worth one more try; a
+            // node that did not answer for long is not.
+            if call.class() == Class::Read
+                && matches!(result, Err(ClusterError::Unreachable { .. }))
+                && begun.elapsed() < Duration::from_secs(1)
+            {
+                result = self.authorized(base, call).await;
+            }
+            match result {
+                Err(error @ ClusterError::Unreachable { .. }) => last = Some(error),
+                other => {
+                    self.good.store(at, Ordering::Relaxed);
+                    return other;
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| ClusterError::Setup("no endpoint is given".to_owned())))
+    }
+
+    /// Sends a call with credentials; a ticket that is refused is got anew once.
+    async fn authorized(&self, base: &str, call: &Call) -> Result<Value, ClusterError> {
+        let headers = self.headers(base, call.class()).await?;
+        let sent = self.send(base, call, &headers).await;
+        let by_ticket = matches!(self.endpoint.credentials, Credentials::Password { .. });
+        if sent.status != 401 || !by_ticket {
+            return sent.result;
+        }
+        self.ticket.lock().await.take();
+        let headers = self.headers(base, call.class()).await?;
+        self.send(base, call, &headers).await.result
+    }
+
+    async fn send(&self, base: &str, call: &Call, headers: &[(HeaderName, HeaderValue)]) -> Sent {
+        let write = call.class() == Class::Write;
+        let deadlines = self.endpoint.deadlines;
+        let deadline = if write {
+            deadlines.write
+        } else {
+            deadlines.read
+        };
+        let begun = Instant::now();
+        let sent = transport::send(&self.client, base, call, headers, deadline).await;
+        let request = Request {
+            name: call.name,
+            write,
+            status: sent.status,
+            took: begun.elapsed(),
+        };
+        *self
+            .counts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(call.name)
+            .or_default() += 1;
+        if let Some(observer) = &self.observer {
+            observer(&request);
+        }
+        let error = sent.result.as_ref().err().map(ToString::to_string);
+        let (path, millis) = (&call.path, request.took.as_millis());
+        debug!(method = %call.method, %base, %path, status = sent.status, millis, error, "sent");
+        sent
+    }
+
+    async fn headers(
+        &self,
+        base: &str,
+        class: Class,
+    ) -> Result<Vec<(HeaderName, HeaderValue)>, ClusterError> {
+        let (user, password) = match &self.endpoint.credentials {
+            Credentials::Token(token) => {
+                let value = secret_header(&format!("PVEAPIToken={}", token.reveal()))?;
+                return Ok(vec![(AUTHORIZATION, value)]);
+            }
+            Credentials::Password { user, password } => (user, password),
+        };
+        let mut held = self.ticket.lock().await;
+        if held
+            .as_ref()
+            .is_none_or(|ticket| ticket.since.elapsed() > RENEW_AFTER)
+        {
+            *held = Some(self.log_in(base, user, password.reveal()).await?);
+        }
+        let Some(ticket) = held.as_ref() else {
+            return Ok(Vec::new());
+        };
+        let mut headers = vec![(COOKIE, ticket.cookie.clone())];
+        if class == Class::Write {
+            let name = HeaderName::from_static("csrfpreventiontoken");
+            headers.push((name, ticket.csrf.clone()));
+        }
+        Ok(headers)
+    }
+
+    async fn log_in(&self, base: &str, user: &str, password: &str) -> Result<Ticket, ClusterError> {
+        let call = Call::new("POST /access/ticket", "/access/ticket".to_owned())
+            .with("username", user)
+            .with("password", password);
+        let answer = match self.send(base, &call, &[]).await.result {
+            // A login changes nothing: its outcome does not matter.
+            Err(ClusterError::Unknown(cause)) => {
+                let endpoint = base.to_owned();
+                return Err(ClusterError::Unreachable { endpoint, cause });
+            }
+            other => other?,
+        };
+        let missing = || ClusterError::Answer {
+            call: call.name.to_owned(),
+            why: "it holds no ticket; a second factor cannot be given here".to_owned(),
+        };
+        let ticket = json::text_at(&answer, "ticket").ok_or_else(missing)?;
+        let csrf = json::text_at(&answer, "CSRFPreventionToken").ok_or_else(missing)?;
+        Ok(Ticket {
+            cookie: secret_header(&format!("PVEAuthCookie={}", part(&ticket)))?,
+            csrf: secret_header(&csrf)?,
+            since: Instant::now(),
+        })
+    }
+}
+
+fn secret_header(text: &str) -> Result<HeaderValue, ClusterError> {
+    let mut value = HeaderValue::from_str(text).map_err(|_| {
+        ClusterError::Setup("the credentials hold a character that no header may hold".to_owned())
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
