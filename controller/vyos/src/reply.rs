@@ -296,3 +296,7 @@ fn page_title(body: &str) -> String {
 #[cfg(test)]
 #[path = "reply_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "reply_recorded.rs"]
+mod recorded;

@@ -24,6 +24,10 @@ impl Mask {
                 secret.replace('\\', "\\\\").replace('\'', "\\'"),
                 json.trim_matches('"').to_owned(),
                 form,
+                secret
+                    .replace('&', "&amp;")
+                    .replace('<', "&lt;")
+                    .replace('>', "&gt;"),
             ]);
         }
         // The longest first, so that no rest of a longer spelling stays.
@@ -131,14 +135,15 @@ mod tests {
 
     #[test]
     fn a_secret_is_masked_in_every_spelling() {
-        let mask = Mask::new(["it's-a \\key"]);
+        let mask = Mask::new(["it's-a <\\key"]);
         for echo in [
-            "k=it's-a \\key.",
-            "k=it\\'s-a \\\\key.",
-            "k=it's-a \\\\key.",
-            "k=it%27s-a+%5Ckey.",
-            "k=it's-\na \\key.",
-            "k=it's- a\t\\key.",
+            "k=it's-a <\\key.",
+            "k=it\\'s-a <\\\\key.",
+            "k=it's-a <\\\\key.",
+            "k=it%27s-a+%3C%5Ckey.",
+            "k=it's-\na <\\key.",
+            "k=it's- a\t<\\key.",
+            "k=it's-a &lt;\\key.",
         ] {
             assert_eq!(mask.line(echo), "k=***.", "{echo}");
         }
