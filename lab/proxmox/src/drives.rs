@@ -151,6 +151,11 @@ impl Cluster {
                 created: None,
             });
         };
+        if key == "efidisk0" && !self.world.efi {
+            return Err(Refusal::fail(
+                "EFI base image '/usr/share/pve-edk2-firmware//OVMF_CODE.fd' not found",
+            ));
+        }
         let source = drive.0.options.remove("import-from");
         let format = drive.0.options.remove("format");
         let (size, data) = match &source {

@@ -243,6 +243,9 @@ pub struct World {
     /// Nodes have hardware virtualisation.
     #[serde(default = "enabled")]
     pub kvm: bool,
+    /// Nodes have EFI firmware.
+    #[serde(default = "enabled")]
+    pub efi: bool,
     /// Guests whose QEMU does not answer a hot-plug.
     #[serde(default)]
     pub hung: BTreeSet<u32>,
@@ -259,6 +262,7 @@ impl Default for World {
         Self {
             answers_shutdown: true,
             kvm: true,
+            efi: true,
             hung: BTreeSet::new(),
             statd_stopped: false,
             lists_go_back: false,

@@ -57,7 +57,11 @@ impl Cluster {
             self.overrule_shutdown(kind, vmid);
         }
         let work: Box<dyn Work> = match verb {
-            Verb::Start => Box::new(StartWork::new(kind, &node, vmid, skip)),
+            Verb::Start => {
+                let mut work = StartWork::new(kind, &node, vmid, skip);
+                work.machine = call.p.get("machine").map(str::to_owned);
+                Box::new(work)
+            }
             Verb::Shutdown | Verb::Reboot => Box::new(ShutdownWork {
                 kind,
                 node: node.clone(),
@@ -211,7 +215,16 @@ pub(crate) struct StartWork {
     node: String,
     vmid: u32,
     skip: bool,
+    /// The machine type asked for in place of the config's.
+    machine: Option<String>,
     warnings: u32,
+}
+
+/// Whether a machine type is older than any QEMU still knows.
+fn is_forgotten(machine: &str) -> bool {
+    let version = machine.rsplit('-').next().unwrap_or_default();
+    let major = version.split('.').next().unwrap_or_default();
+    machine.starts_with("pc-") && major.parse::<u32>().is_ok_and(|n| n < 2)
 }
 
 impl StartWork {
@@ -221,6 +234,7 @@ impl StartWork {
             node: node.to_owned(),
             vmid,
             skip,
+            machine: None,
             warnings: 0,
         }
     }
@@ -253,6 +267,13 @@ impl Work for StartWork {
             }
             _ => {
                 let guest = cluster.guests.get(&self.vmid);
+                let machine = self
+                    .machine
+                    .as_deref()
+                    .or(guest.and_then(|g| g.get("machine")));
+                if machine.is_some_and(is_forgotten) {
+                    return Next::Done(Err(Refusal::fail("start failed: QEMU exited with code 1")));
+                }
                 if guest.is_some_and(|g| g.drives().any(|(_, d)| d.is_cloudinit())) {
                     log.push("generating cloud-init ISO".to_owned());
                 }

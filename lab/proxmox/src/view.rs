@@ -208,6 +208,9 @@ impl Cluster {
                 Power::Running { paused: true, .. } => json!("paused"),
                 _ => row["status"].clone(),
             };
+            if guest.get("vga").is_some() {
+                row["clipboard"] = Value::Null;
+            }
             let agent = guest.get("agent").unwrap_or_default();
             if agent.starts_with('1') || agent.contains("enabled=1") {
                 row["agent"] = json!(1);
