@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use bb_lab_harness::{Cluster, Options, Part, paths};
+use bb_lab_harness::{Cluster, Options, Part, paths, shared};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::{Api, DeleteParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -289,5 +289,22 @@ async fn a_folder_with_something_else_in_it_is_neither_used_nor_removed() -> Res
     }
     assert_eq!(std::fs::read_to_string(&precious)?, "all of it");
     assert_eq!(std::fs::read_dir(dir.path())?.count(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn tests_of_one_binary_share_a_cluster_across_runtimes() -> Result<()> {
+    let first = shared(Vec::new()).await?;
+    let apart = std::thread::spawn(|| -> Result<Option<i32>> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        Ok(runtime.block_on(shared(Vec::new()))?.pid(Part::ApiServer))
+    });
+    assert_eq!(
+        apart.join().expect("the thread does not panic")?,
+        first.pid(Part::ApiServer)
+    );
+    assert!(first.kubectl(&["get", "--raw", "/readyz"])?.contains("ok"));
     Ok(())
 }
