@@ -97,6 +97,10 @@ impl Globals {
 pub enum Verb {
     /// Show objects in a table, or as they are
     Get(cmd::get::Args),
+    /// Create or change what files describe
+    Apply(cmd::apply::Args),
+    /// Wait until objects are ready, or gone
+    Wait(cmd::wait::Args),
     /// Print the version of bbctl
     Version(cmd::version::Args),
     /// Explain a command
@@ -104,7 +108,10 @@ pub enum Verb {
 }
 
 /// The verbs by what they are for, in the order of the help.
-pub const GROUPS: [(&str, &[&str]); 2] = [("Resources", &["get"]), ("Help", &["version", "help"])];
+pub const GROUPS: [(&str, &[&str]); 2] = [
+    ("Resources", &["get", "apply", "wait"]),
+    ("Help", &["version", "help"]),
+];
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::White.on_default().bold())

@@ -180,6 +180,10 @@ impl Failure {
             408 | 504 => Self::new(Exit::TimedOut, format!("cannot {doing}: {said}")),
             429 | 503 => Self::new(Exit::Failure, format!("cannot {doing}: {said}"))
                 .hint("the server is busy or starting: try again"),
+            _ if said.contains("field not declared in schema") => {
+                Self::new(Exit::Failure, format!("cannot {doing}: {said}"))
+                    .hint("check the spelling; `kubectl explain` lists the fields of a kind")
+            }
             _ => Self::new(Exit::Failure, format!("cannot {doing}: {said}")),
         }
     }

@@ -6,12 +6,15 @@ pub mod cli;
 pub mod cmd;
 pub mod error;
 pub mod kinds;
+pub mod manifest;
 pub mod object;
 pub mod out;
+pub mod resource;
 pub mod select;
 pub mod session;
 pub mod style;
 pub mod table;
+pub mod watch;
 
 use std::ffi::OsString;
 

@@ -273,14 +273,14 @@ mod tests {
 
     use super::*;
 
-    fn object(meta: Value, ready: Value) -> Object {
+    fn object(meta: &Value, ready: &Value) -> Object {
         let mut whole = json!({"apiVersion": "bitbuilder.cloud/v1alpha1", "kind": "Instance",
             "metadata": {"name": "www", "generation": 2}});
         for (key, value) in meta.as_object().cloned().unwrap_or_default() {
             whole["metadata"][key] = value;
         }
         if !ready.is_null() {
-            whole["status"] = json!({"conditions": [ready]});
+            whole["status"] = json!({"conditions": [ready.clone()]});
         }
         serde_json::from_value(whole).unwrap()
     }
@@ -292,9 +292,9 @@ mod tests {
 
     #[test]
     fn ready_counts_only_for_the_spec_in_force() {
-        let current = health(&object(json!({}), ready("True", "Ready", 2)));
+        let current = health(&object(&json!({}), &ready("True", "Ready", 2)));
         assert!(current.is_ready());
-        let stale = health(&object(json!({}), ready("True", "Ready", 1)));
+        let stale = health(&object(&json!({}), &ready("True", "Ready", 1)));
         assert_eq!(
             (stale.ready, stale.reason.as_str()),
             (Answer::Unknown, "Stale")
@@ -303,38 +303,38 @@ mod tests {
 
     #[test]
     fn an_object_that_nobody_has_looked_at_says_so() {
-        let unseen = health(&object(json!({}), Value::Null));
+        let unseen = health(&object(&json!({}), &Value::Null));
         assert_eq!(
             (unseen.ready, unseen.reason.as_str()),
             (Answer::Unknown, "Unseen")
         );
         let paused = json!({"annotations": {PAUSED: "true"}});
-        assert_eq!(health(&object(paused, Value::Null)).reason, "Paused");
+        assert_eq!(health(&object(&paused, &Value::Null)).reason, "Paused");
     }
 
     #[test]
     fn an_object_on_its_way_out_is_not_ready() {
         let meta = json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["f/x"]});
-        let leaving = health(&object(meta.clone(), ready("True", "Ready", 2)));
+        let leaving = health(&object(&meta, &ready("True", "Ready", 2)));
         assert_eq!(
             (leaving.ready, leaving.reason.as_str()),
             (Answer::No, "Deleting")
         );
         assert!(leaving.message.contains("f/x"));
-        let held = health(&object(meta, ready("False", "Protected", 2)));
+        let held = health(&object(&meta, &ready("False", "Protected", 2)));
         assert_eq!(held.reason, "Protected");
     }
 
     #[test]
     fn waiting_passes_and_refused_does_not() {
-        assert!(!health(&object(json!({}), ready("False", "Waiting", 2))).is_stopped());
-        assert!(health(&object(json!({}), ready("False", "Refused", 2))).is_stopped());
-        assert!(!health(&object(json!({}), ready("Unknown", "Unreachable", 2))).is_stopped());
+        assert!(!health(&object(&json!({}), &ready("False", "Waiting", 2))).is_stopped());
+        assert!(health(&object(&json!({}), &ready("False", "Refused", 2))).is_stopped());
+        assert!(!health(&object(&json!({}), &ready("Unknown", "Unreachable", 2))).is_stopped());
     }
 
     #[test]
     fn a_condition_that_cannot_be_read_blinds_us_to_no_other() {
-        let mut odd = object(json!({}), ready("True", "Ready", 2));
+        let mut odd = object(&json!({}), &ready("True", "Ready", 2));
         odd.data["status"]["conditions"] =
             json!([{"type": 7}, odd.data["status"]["conditions"][0].clone()]);
         assert!(health(&odd).is_ready());

@@ -66,7 +66,10 @@ impl Session {
         config
             .headers
             .push((HeaderName::from_static("audit-id"), id));
-        let patience = connection.patience.unwrap_or(PATIENCE);
+        let patience = connection
+            .patience
+            .filter(|time| !time.is_zero())
+            .unwrap_or(PATIENCE);
         config.connect_timeout = Some(patience);
         let server = config
             .cluster_url

@@ -1,8 +1,10 @@
 //! Turns a verb into what it does: one file per verb.
 
+pub mod apply;
 pub mod get;
 pub mod help;
 pub mod version;
+pub mod wait;
 
 use crate::cli::{Cli, Globals, Verb};
 use crate::error::{Exit, Failure};
@@ -16,16 +18,51 @@ use crate::session::{Scope, Session};
 /// how it ended.
 pub async fn run(cli: Cli, out: &mut Out) -> Result<Exit, Failure> {
     let globals = cli.globals;
+    let (asked, timeout) = (globals.namespace.as_deref(), globals.timeout);
     match cli.verb {
+        Verb::Apply(args) => {
+            let waits = if args.wait {
+                Timeout::State
+            } else {
+                Timeout::Answer
+            };
+            let session = connect_for(waits, &globals, out).await?;
+            apply::run(&args, asked, timeout, &session, out).await
+        }
+        Verb::Wait(args) => {
+            let session = connect_for(Timeout::State, &globals, out).await?;
+            wait::run(&args, asked, timeout, &session, out).await
+        }
         Verb::Get(args) => get::run(&args, &connect(&globals, out).await?, out).await,
         Verb::Version(args) => version::run(&args, &globals, out).await,
         Verb::Help(args) => help::run(&args, out),
     }
 }
 
+/// What the flag --timeout is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Timeout {
+    /// Each answer of the server.
+    Answer,
+    /// The state that is waited for; answers have their usual time.
+    State,
+}
+
 /// Opens the connection that the flags mean.
 async fn connect(globals: &Globals, out: &mut Out) -> Result<Session, Failure> {
-    let session = Session::open(&globals.connection(), out.env()).await?;
+    connect_for(Timeout::Answer, globals, out).await
+}
+
+async fn connect_for(
+    timeout: Timeout,
+    globals: &Globals,
+    out: &mut Out,
+) -> Result<Session, Failure> {
+    let mut connection = globals.connection();
+    if timeout == Timeout::State {
+        connection.patience = None;
+    }
+    let session = Session::open(&connection, out.env()).await?;
     out.set_request_id(session.request_id());
     Ok(session)
 }

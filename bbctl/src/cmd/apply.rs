@@ -1,0 +1,266 @@
+//! Turns files into objects on the server, field by field ours.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+use kube::api::{Patch, PatchParams, ValidationDirective};
+use serde_json::{Value, json};
+
+use super::wait;
+use crate::error::{Exit, Failure};
+use crate::manifest::{Files, Manifest};
+use crate::object::Object;
+use crate::out::{Format, Out};
+use crate::resource::{Resolver, Target};
+use crate::session::Session;
+use crate::watch::{self, Goal, Wanted};
+
+/// Under which name the server keeps which fields are ours.
+pub const FIELD_OWNER: &str = "bbctl";
+
+const EXAMPLES: &str = "\
+Examples:
+  bbctl apply -f examples/acme
+  bbctl apply -f network.yaml -f instance.yaml --wait --timeout=10m
+  bbctl apply -f network.yaml --dry-run=server
+  bbctl get network web -o yaml | bbctl apply -f -";
+
+/// What `bbctl apply` takes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// What the files describe
+    #[command(flatten)]
+    pub files: Files,
+    /// Wait until what was applied is ready
+    #[arg(long)]
+    pub wait: bool,
+    /// Take over fields that someone else has set to another value
+    #[arg(long)]
+    pub force_conflicts: bool,
+    /// Change nothing: `client` only reads, `server` lets the server judge as well
+    #[arg(long, value_enum, value_name = "WHERE", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "server")]
+    pub dry_run: Option<DryRun>,
+}
+
+/// How far a dry run goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DryRun {
+    /// Nothing is written, and the server judges nothing
+    Client,
+    /// The server judges and stores nothing
+    Server,
+}
+
+/// What became of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Created,
+    Configured,
+    Unchanged,
+    /// It could not be read before, so nobody knows.
+    Applied,
+}
+
+impl Change {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Configured => "configured",
+            Self::Unchanged => "unchanged",
+            Self::Applied => "applied",
+        }
+    }
+}
+
+/// Applies everything in the order of the files, namespaces and definitions of kinds first.
+///
+/// # Errors
+/// When the files cannot be read; then nothing is sent. An object that the server refuses is
+/// reported, the others are applied.
+pub async fn run(
+    args: &Args,
+    asked: Option<&str>,
+    timeout: Option<Duration>,
+    session: &Session,
+    out: &mut Out,
+) -> Result<Exit, Failure> {
+    if args.files.files.is_empty() {
+        return Err(Failure::usage("say what to apply: -f FILE").hint("as in `bbctl apply -f -`"));
+    }
+    let mut manifests = args.files.read(asked, out).await?;
+    manifests.sort_by_key(rank);
+    let mut resolver = Resolver::default();
+    let mut exit = Exit::Ok;
+    let mut results = Vec::new();
+    let mut applied = Vec::new();
+    for manifest in &manifests {
+        let outcome = one(args, manifest, &mut resolver, session).await;
+        let (target, object, change) = match outcome {
+            Ok(done) => done,
+            Err(failure) => {
+                out.report(&failure);
+                exit = exit.and(failure.exit);
+                continue;
+            }
+        };
+        let suffix = match args.dry_run {
+            None => "",
+            Some(_) => " (dry run)",
+        };
+        match out.format() {
+            Format::Json | Format::Yaml => {
+                results.push(wait::result(&target, change.word(), Some(&object)));
+            }
+            Format::Name => out.line(&target.full_name())?,
+            _ => out.line(&format!("{} {}{suffix}", target.label(), change.word()))?,
+        }
+        out.flush()?;
+        if rank(manifest) == Rank::Definition && args.dry_run.is_none() {
+            established(&target, &object, session, out).await?;
+        }
+        if target.kind.is_some() {
+            applied.push(Wanted::this(target, object.metadata.uid));
+        }
+    }
+    if out.is_machine() {
+        out.document(&json!({"results": results}))?;
+    }
+    if args.dry_run.is_some() || applied.is_empty() {
+        return Ok(exit);
+    }
+    if args.wait {
+        return Ok(exit.and(until_ready(applied, timeout, session, out).await?));
+    }
+    if !out.is_machine() && exit == Exit::Ok {
+        let files: Vec<String> = args
+            .files
+            .files
+            .iter()
+            .map(|file| format!("-f {}", file.display()))
+            .collect();
+        match files.iter().any(|file| file == "-f -") {
+            true => out.note("next: bbctl status"),
+            false => out.note(&format!("next: bbctl wait {}", files.join(" "))),
+        }
+    }
+    Ok(exit)
+}
+
+async fn until_ready(
+    applied: Vec<Wanted>,
+    timeout: Option<Duration>,
+    session: &Session,
+    out: &mut Out,
+) -> Result<Exit, Failure> {
+    let goal = Goal::ready();
+    let timeout = timeout.unwrap_or(wait::PATIENCE);
+    let outcomes = watch::until(applied, &goal, timeout, session, out).await?;
+    if !out.is_machine() {
+        return wait::report(outcomes, &goal, out);
+    }
+    // The one document is written; what is left to say is how it ended.
+    let mut exit = Exit::Ok;
+    for failure in outcomes.into_iter().filter_map(|outcome| outcome.failure) {
+        out.report(&failure);
+        exit = exit.and(failure.exit);
+    }
+    Ok(exit)
+}
+
+/// What has to be there before other objects can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Namespace,
+    Definition,
+    Other,
+}
+
+fn rank(manifest: &Manifest) -> Rank {
+    let types = manifest.object.types.as_ref();
+    match types.map(|types| (types.api_version.as_str(), types.kind.as_str())) {
+        Some(("v1", "Namespace")) => Rank::Namespace,
+        Some(("apiextensions.k8s.io/v1", "CustomResourceDefinition")) => Rank::Definition,
+        _ => Rank::Other,
+    }
+}
+
+async fn one(
+    args: &Args,
+    manifest: &Manifest,
+    resolver: &mut Resolver,
+    session: &Session,
+) -> Result<(Target, Object, Change), Failure> {
+    let target = resolver.target(manifest, session).await?;
+    let mut object = manifest.object.clone();
+    object.metadata.namespace = target.namespace.clone();
+    let api = target.api(session);
+    let doing = format!("apply {} of {}", target.label(), manifest.origin);
+    let before = session.ask(&doing, api.get_opt(&target.name)).await;
+    let before = match before {
+        Ok(before) => Some(before),
+        // Who may write and not read can still apply.
+        Err(failure) if failure.exit == Exit::Denied => None,
+        Err(failure) => return Err(failure),
+    };
+    if args.dry_run == Some(DryRun::Client) {
+        let change = match &before {
+            Some(None) => Change::Created,
+            _ => Change::Applied,
+        };
+        return Ok((target, object, change));
+    }
+    let params = PatchParams {
+        force: args.force_conflicts,
+        dry_run: args.dry_run.is_some(),
+        field_validation: Some(ValidationDirective::Strict),
+        ..PatchParams::apply(FIELD_OWNER)
+    };
+    let patch = Patch::Apply(&object);
+    let after = session
+        .ask(&doing, api.patch(&target.name, &params, &patch))
+        .await?;
+    let change = match &before {
+        None => Change::Applied,
+        Some(None) => Change::Created,
+        Some(Some(before)) if said(before)? == said(&after)? => Change::Unchanged,
+        Some(Some(_)) => Change::Configured,
+    };
+    Ok((target, after, change))
+}
+
+/// What of an object people decide: all but status and the server's bookkeeping.
+fn said(object: &Object) -> Result<Value, Failure> {
+    let mut data = object.data.clone();
+    if let Some(map) = data.as_object_mut() {
+        map.remove("status");
+    }
+    let meta = &object.metadata;
+    Ok(json!({
+        "data": data,
+        "labels": meta.labels,
+        "annotations": meta.annotations,
+        "finalizers": meta.finalizers,
+    }))
+}
+
+/// Waits until the server serves a kind that was just defined, as long as an answer may take.
+async fn established(
+    target: &Target,
+    object: &Object,
+    session: &Session,
+    out: &mut Out,
+) -> Result<(), Failure> {
+    let goal = Goal::Condition {
+        type_: "Established".to_owned(),
+        status: "True".to_owned(),
+    };
+    let wanted = vec![Wanted::this(target.clone(), object.metadata.uid.clone())];
+    let patience = crate::session::PATIENCE;
+    let outcomes = watch::until(wanted, &goal, patience, session, out).await?;
+    outcomes
+        .into_iter()
+        .find_map(|outcome| outcome.failure)
+        .map_or(Ok(()), Err)
+}

@@ -1,0 +1,471 @@
+//! Turns what a server tells about objects as they change into when they have reached a goal.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::stream::{SelectAll, StreamExt};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
+use tokio::time::Instant;
+
+use crate::error::{Exit, Failure};
+use crate::object::{self, Object};
+use crate::out::Out;
+use crate::resource::Target;
+use crate::session::{Session, within};
+
+/// What is waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// A condition has a status, for the spec in force.
+    Condition {
+        /// Its type, such as `Ready`.
+        type_: String,
+        /// `True`, `False` or `Unknown`.
+        status: String,
+    },
+    /// The object is gone.
+    Deleted,
+}
+
+impl Goal {
+    /// The condition Ready is True.
+    #[must_use]
+    pub fn ready() -> Self {
+        Self::Condition {
+            type_: "Ready".to_owned(),
+            status: "True".to_owned(),
+        }
+    }
+
+    /// Reads `condition=TYPE`, `condition=TYPE=STATUS` or `delete`.
+    ///
+    /// # Errors
+    /// When it is none of them, with a sentence that says so.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no goal: write condition=Ready or delete");
+        if text == "delete" {
+            return Ok(Self::Deleted);
+        }
+        let rest = text.strip_prefix("condition=").ok_or_else(wrong)?;
+        let (type_, status) = rest.split_once('=').unwrap_or((rest, "True"));
+        let known = ["True", "False", "Unknown"];
+        let status = known
+            .into_iter()
+            .find(|word| word.eq_ignore_ascii_case(status));
+        match (type_, status) {
+            ("", _) | (_, None) => Err(wrong()),
+            (type_, Some(status)) => Ok(Self::Condition {
+                type_: type_.to_owned(),
+                status: status.to_owned(),
+            }),
+        }
+    }
+
+    /// What is said of an object that has reached it.
+    #[must_use]
+    pub fn reached(&self) -> String {
+        match self {
+            Self::Deleted => "deleted".to_owned(),
+            Self::Condition { type_, status } if type_ == "Ready" && status == "True" => {
+                "ready".to_owned()
+            }
+            Self::Condition { type_, status } => format!("has {type_}={status}"),
+        }
+    }
+
+    /// Whether an object that is there has reached it.
+    fn is_met(&self, object: &Object) -> bool {
+        match self {
+            Self::Deleted => false,
+            Self::Condition { type_, status } => object::condition(object, type_)
+                .is_some_and(|c| c.status == *status && !object::is_stale(object, &c)),
+        }
+    }
+
+    /// How an object stands that has not reached it.
+    fn standing(&self, object: &Object) -> String {
+        let (word, reason, message) = match self {
+            Self::Condition { type_, .. } if type_ != "Ready" => {
+                match object::condition(object, type_) {
+                    None => return format!("it has no condition {type_} yet"),
+                    Some(c) if object::is_stale(object, &c) => {
+                        return format!("{type_} speaks of an earlier change");
+                    }
+                    Some(c) => (format!("{type_}={}", c.status), c.reason, c.message),
+                }
+            }
+            _ => {
+                let health = object::health(object);
+                (
+                    format!("Ready={}", health.ready.word()),
+                    health.reason,
+                    health.message,
+                )
+            }
+        };
+        match message.as_str() {
+            "" => format!("{word}, {reason}"),
+            message => format!("{word}, {reason}: {message}"),
+        }
+    }
+}
+
+/// An object that is waited for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    target: Target,
+    /// Which object of that name; none: any.
+    uid: Option<String>,
+    last: Option<Object>,
+    told: String,
+    outcome: Option<Option<Failure>>,
+}
+
+impl Wanted {
+    /// Whatever object has the name.
+    #[must_use]
+    pub fn any(target: Target) -> Self {
+        Self {
+            target,
+            uid: None,
+            last: None,
+            told: String::new(),
+            outcome: None,
+        }
+    }
+
+    /// That very object: another of the same name does not count as it.
+    #[must_use]
+    pub fn this(target: Target, uid: Option<String>) -> Self {
+        Self {
+            uid,
+            ..Self::any(target)
+        }
+    }
+}
+
+/// How the wait for an object ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The object.
+    pub target: Target,
+    /// How it was last seen.
+    pub object: Option<Object>,
+    /// Why it did not reach the goal; none when it did.
+    pub failure: Option<Failure>,
+}
+
+type Stream = futures::stream::BoxStream<'static, (usize, watcher::Result<Event<Object>>)>;
+
+/// Watches objects until each has reached the goal, cannot reach it any more, or the time is up.
+/// A timeout of zero looks once.
+///
+/// # Errors
+/// When the server refuses to let us watch, or cannot be reached in the first place. One that
+/// goes away later is waited for.
+pub async fn until(
+    wanted: Vec<Wanted>,
+    goal: &Goal,
+    timeout: Duration,
+    session: &Session,
+    out: &mut Out,
+) -> Result<Vec<Outcome>, Failure> {
+    let once = timeout.is_zero();
+    let mut vigil = Vigil {
+        goal,
+        wanted,
+        groups: Vec::new(),
+        once,
+        lost: false,
+    };
+    let mut streams = vigil.open(session);
+    let patience = if once {
+        crate::session::PATIENCE
+    } else {
+        timeout
+    };
+    let deadline = Instant::now() + patience;
+    while !vigil.is_over() {
+        match tokio::time::timeout_at(deadline, streams.next()).await {
+            Ok(Some((group, event))) => vigil.take(group, event, session, out)?,
+            Ok(None) => break,
+            Err(_) if once => {
+                let doing = "look at the objects";
+                let seconds = patience.as_secs_f64();
+                return Err(Failure::no_answer(doing, session.server(), seconds));
+            }
+            Err(_) => break,
+        }
+    }
+    Ok(vigil.close(timeout))
+}
+
+/// Objects of one kind in one namespace: they share a watch.
+struct Group {
+    target: Target,
+    names: BTreeSet<String>,
+    seen: BTreeSet<String>,
+    listed: bool,
+}
+
+/// All that is known while waiting.
+struct Vigil<'a> {
+    goal: &'a Goal,
+    wanted: Vec<Wanted>,
+    groups: Vec<Group>,
+    once: bool,
+    lost: bool,
+}
+
+impl Vigil<'_> {
+    fn open(&mut self, session: &Session) -> SelectAll<Stream> {
+        for wanted in &self.wanted {
+            let target = &wanted.target;
+            let same = |g: &&mut Group| {
+                g.target.resource == target.resource && g.target.namespace == target.namespace
+            };
+            if let Some(group) = self.groups.iter_mut().find(same) {
+                group.names.insert(target.name.clone());
+                continue;
+            }
+            self.groups.push(Group {
+                target: target.clone(),
+                names: BTreeSet::from([target.name.clone()]),
+                seen: BTreeSet::new(),
+                listed: false,
+            });
+        }
+        let streams = self.groups.iter().enumerate().map(|(at, group)| {
+            let config = match group.names.len() {
+                1 => watcher::Config::default()
+                    .fields(&format!("metadata.name={}", group.target.name)),
+                _ => watcher::Config::default(),
+            };
+            let stream = watcher(group.target.api(session), config).default_backoff();
+            stream.map(move |event| (at, event)).boxed()
+        });
+        futures::stream::select_all(streams.collect::<Vec<_>>())
+    }
+
+    fn is_over(&self) -> bool {
+        self.wanted.iter().all(|wanted| wanted.outcome.is_some())
+            || (self.once && self.groups.iter().all(|group| group.listed))
+    }
+
+    fn take(
+        &mut self,
+        group: usize,
+        event: watcher::Result<Event<Object>>,
+        session: &Session,
+        out: &mut Out,
+    ) -> Result<(), Failure> {
+        match event {
+            Ok(Event::Init) => self.groups[group].seen.clear(),
+            Ok(Event::InitApply(object)) => {
+                self.groups[group]
+                    .seen
+                    .insert(object::name(&object).to_owned());
+                self.see(group, &object, out);
+            }
+            Ok(Event::Apply(object)) => self.see(group, &object, out),
+            Ok(Event::Delete(object)) => self.miss(group, object::name(&object)),
+            Ok(Event::InitDone) => {
+                self.groups[group].listed = true;
+                self.lost = false;
+                let missing = &self.groups[group].names - &self.groups[group].seen;
+                for name in missing {
+                    self.miss(group, &name);
+                }
+            }
+            Err(error) => return self.trouble(group, &error, session, out),
+        }
+        Ok(())
+    }
+
+    /// The objects that are waited for in a group under a name.
+    fn pending(&mut self, group: usize, name: &str) -> impl Iterator<Item = &mut Wanted> {
+        let target = &self.groups[group].target;
+        let (resource, namespace) = (target.resource.clone(), target.namespace.clone());
+        let name = name.to_owned();
+        self.wanted.iter_mut().filter(move |wanted| {
+            wanted.outcome.is_none()
+                && wanted.target.name == name
+                && wanted.target.resource == resource
+                && wanted.target.namespace == namespace
+        })
+    }
+
+    fn see(&mut self, group: usize, object: &Object, out: &mut Out) {
+        let goal = self.goal;
+        for wanted in self.pending(group, object::name(object)) {
+            let other = wanted.uid.is_some() && wanted.uid != object.metadata.uid;
+            if other {
+                // The one that was meant is gone; somebody made a new one.
+                wanted.outcome = Some(match goal {
+                    Goal::Deleted => None,
+                    Goal::Condition { .. } => Some(gone(&wanted.target)),
+                });
+                continue;
+            }
+            if goal.is_met(object) {
+                wanted.outcome = Some(None);
+            } else {
+                let standing = goal.standing(object);
+                if standing != wanted.told && !out.is_machine() {
+                    out.note(&format!("{}: {standing}", wanted.target.label()));
+                }
+                wanted.told = standing;
+            }
+            wanted.last = Some(object.clone());
+        }
+    }
+
+    fn miss(&mut self, group: usize, name: &str) {
+        let goal = self.goal;
+        for wanted in self.pending(group, name) {
+            wanted.outcome = Some(match (goal, &wanted.last) {
+                (Goal::Deleted, _) => None,
+                (Goal::Condition { .. }, Some(_)) => Some(gone(&wanted.target)),
+                (Goal::Condition { .. }, None) => Some(absent(&wanted.target)),
+            });
+        }
+    }
+
+    /// A refusal ends the wait; a server that went away may come back.
+    fn trouble(
+        &mut self,
+        group: usize,
+        error: &watcher::Error,
+        session: &Session,
+        out: &mut Out,
+    ) -> Result<(), Failure> {
+        let cause = match error {
+            watcher::Error::InitialListFailed(cause)
+            | watcher::Error::WatchStartFailed(cause)
+            | watcher::Error::WatchFailed(cause) => Some(cause),
+            _ => None,
+        };
+        let target = &self.groups[group].target;
+        let place = within(target.namespace.as_deref());
+        let doing = format!("watch {}{place}", target.resource.plural);
+        let refused = |cause: &kube::Error| match cause {
+            kube::Error::Api(status) => [401, 403, 404].contains(&status.code),
+            _ => false,
+        };
+        match cause {
+            Some(cause) if refused(cause) || !self.groups[group].listed => {
+                return Err(Failure::api(&doing, session.server(), cause));
+            }
+            _ if !self.lost => {
+                self.lost = true;
+                out.note(&format!("lost {}, trying again: {error}", session.server()));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn close(self, timeout: Duration) -> Vec<Outcome> {
+        let goal = self.goal;
+        let late = |wanted: &Wanted| {
+            let after = match timeout.as_secs_f64() {
+                0.0 => String::new(),
+                seconds => format!(" after {seconds} s"),
+            };
+            let what = match goal {
+                Goal::Deleted => "not gone",
+                goal if *goal == Goal::ready() => "not ready",
+                Goal::Condition { .. } => "not as it should be",
+            };
+            let standing = match wanted.told.as_str() {
+                "" => "nothing was heard of it".to_owned(),
+                told => told.to_owned(),
+            };
+            Failure::new(
+                Exit::TimedOut,
+                format!("{} is {what}{after}: {standing}", wanted.target.label()),
+            )
+            .hint(format!("see `bbctl describe {}`", wanted.target.words()))
+        };
+        let outcomes = self.wanted.into_iter().map(|wanted| {
+            let failure = wanted
+                .outcome
+                .clone()
+                .unwrap_or_else(|| Some(late(&wanted)));
+            Outcome {
+                failure,
+                object: wanted.last,
+                target: wanted.target,
+            }
+        });
+        outcomes.collect()
+    }
+}
+
+fn absent(target: &Target) -> Failure {
+    Failure::new(
+        Exit::NotFound,
+        format!(
+            "there is no {}{}",
+            target.label(),
+            within(target.namespace.as_deref())
+        ),
+    )
+}
+
+fn gone(target: &Target) -> Failure {
+    Failure::new(
+        Exit::NotFound,
+        format!("{} was deleted meanwhile", target.label()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn goals_are_read_as_in_kubectl() {
+        assert_eq!(Goal::parse("condition=Ready"), Ok(Goal::ready()));
+        assert_eq!(Goal::parse("condition=Ready=true"), Ok(Goal::ready()));
+        assert_eq!(Goal::parse("delete"), Ok(Goal::Deleted));
+        let falls = Goal::Condition {
+            type_: "Programmed".into(),
+            status: "False".into(),
+        };
+        assert_eq!(Goal::parse("condition=Programmed=False"), Ok(falls));
+        for wrong in [
+            "",
+            "Ready",
+            "condition=",
+            "condition=Ready=maybe",
+            "deleted",
+        ] {
+            assert!(Goal::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    fn object(seen: i64) -> Object {
+        serde_json::from_value(json!({
+            "metadata": {"name": "a", "generation": 2},
+            "status": {"conditions": [{"type": "Ready", "status": "True", "reason": "Ready",
+                "message": "", "observedGeneration": seen}]}
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_condition_of_an_earlier_spec_does_not_count() {
+        assert!(Goal::ready().is_met(&object(2)));
+        assert!(!Goal::ready().is_met(&object(1)));
+        assert!(
+            Goal::ready()
+                .standing(&object(1))
+                .contains("has not looked at the last change")
+        );
+        assert!(!Goal::Deleted.is_met(&object(2)));
+    }
+}
