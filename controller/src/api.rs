@@ -33,7 +33,10 @@ pub(crate) struct Clients {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
     #[error("cannot {what}")]
-    Refused { what: String, source: Box<kube::Error> },
+    Refused {
+        what: String,
+        source: Box<kube::Error>,
+    },
     #[error("no answer within {} s to: {what}", DEADLINE.as_secs())]
     Late { what: String },
 }
@@ -67,7 +70,10 @@ pub(crate) async fn call<T>(
 ) -> Result<T, ApiError> {
     match tokio::time::timeout(DEADLINE, request).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(source)) => Err(ApiError::Refused { what: what.into(), source: Box::new(source) }),
+        Ok(Err(source)) => Err(ApiError::Refused {
+            what: what.into(),
+            source: Box::new(source),
+        }),
         Err(_) => Err(ApiError::Late { what: what.into() }),
     }
 }
@@ -82,7 +88,9 @@ impl Clients {
                     .await
                     .with_context(|| format!("cannot use {}", path.display()))?
             }
-            None => Config::infer().await.context("found no kubeconfig and no service account")?,
+            None => Config::infer()
+                .await
+                .context("found no kubeconfig and no service account")?,
         };
         let mut request = config.clone();
         // A retry of the client's own would hold a pass for minutes; passes retry.
@@ -104,7 +112,13 @@ pub(crate) async fn installation(client: &Client) -> anyhow::Result<String> {
 
 /// The recorder of events, one for the whole process: it folds repeats.
 pub(crate) fn recorder(client: Client) -> Recorder {
-    Recorder::new(client, Reporter { controller: MANAGER.to_owned(), instance: None })
+    Recorder::new(
+        client,
+        Reporter {
+            controller: MANAGER.to_owned(),
+            instance: None,
+        },
+    )
 }
 
 /// Where an object is in the API.
@@ -116,7 +130,11 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn of(id: &Id) -> Self {
-        let cluster = |kind, name: &String| Self { kind, namespace: None, name: name.clone() };
+        let cluster = |kind, name: &String| Self {
+            kind,
+            namespace: None,
+            name: name.clone(),
+        };
         let inside = |kind, key: &bb_core::world::Key| Self {
             kind,
             namespace: Some(key.namespace.clone()),
@@ -169,7 +187,10 @@ pub(crate) async fn write(
         };
         let patch = json!({"metadata": {"finalizers": list, "resourceVersion": version}});
         let what = format!("change the finalizers of {}", place.words());
-        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let params = PatchParams {
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
         let object = call(what, api.patch(&place.name, &params, &Patch::Merge(&patch))).await?;
         version = object.resource_version();
         written = Some(object);
@@ -183,7 +204,11 @@ pub(crate) async fn write(
             "status": prune(status),
         });
         let params = PatchParams::apply(MANAGER).force();
-        let object = call(what, api.patch_status(&place.name, &params, &Patch::Apply(&body))).await?;
+        let object = call(
+            what,
+            api.patch_status(&place.name, &params, &Patch::Apply(&body)),
+        )
+        .await?;
         written = Some(object);
     }
     Ok(written)
@@ -192,9 +217,11 @@ pub(crate) async fn write(
 /// A server-side apply has no place for null.
 fn prune(value: &Value) -> Value {
     match value {
-        Value::Object(map) => {
-            map.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), prune(v))).collect()
-        }
+        Value::Object(map) => map
+            .iter()
+            .filter(|(_, v)| !v.is_null())
+            .map(|(k, v)| (k.clone(), prune(v)))
+            .collect(),
         Value::Array(list) => list.iter().map(prune).collect(),
         other => other.clone(),
     }
@@ -211,7 +238,11 @@ pub(crate) async fn publish(recorder: &Recorder, place: &Place, uid: Option<Stri
         ..ObjectReference::default()
     };
     let event = Event {
-        type_: if note.warning { EventType::Warning } else { EventType::Normal },
+        type_: if note.warning {
+            EventType::Warning
+        } else {
+            EventType::Normal
+        },
         reason: note.reason.as_str().to_owned(),
         note: Some(note.message.chars().take(1000).collect()),
         action: "Reconcile".to_owned(),

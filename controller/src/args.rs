@@ -53,8 +53,9 @@ impl Args {
     pub fn start_log(&self) {
         let filter = EnvFilter::try_from_default_env()
             .unwrap_or_else(|_| EnvFilter::new("info,kube_client=warn,kube_runtime=warn"));
-        let builder =
-            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let builder = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr);
         match self.log {
             LogForm::Text => builder.with_ansi(false).init(),
             LogForm::Json => builder.json().init(),

@@ -14,7 +14,10 @@ pub(crate) struct Failures(Mutex<HashMap<String, u32>>);
 impl Failures {
     /// Counts a failure of `target` and says how long to pause.
     pub(crate) fn failed(&self, target: &str, first: Duration, random: f64) -> Duration {
-        let mut counts = self.0.lock().expect("no code panics while it holds this lock");
+        let mut counts = self
+            .0
+            .lock()
+            .expect("no code panics while it holds this lock");
         let count = counts.entry(target.to_owned()).or_default();
         *count = count.saturating_add(1);
         pause(*count, first, random)
@@ -22,14 +25,19 @@ impl Failures {
 
     /// Forgets the failures of `target`.
     pub(crate) fn succeeded(&self, target: &str) {
-        self.0.lock().expect("no code panics while it holds this lock").remove(target);
+        self.0
+            .lock()
+            .expect("no code panics while it holds this lock")
+            .remove(target);
     }
 }
 
 /// The pause after `count` failures: doubled each time, between half and all of it by `random`
 /// (0 to 1), so that targets that failed together do not come back together.
 pub(crate) fn pause(count: u32, first: Duration, random: f64) -> Duration {
-    let doubled = first.saturating_mul(1 << count.saturating_sub(1).min(20)).min(LONGEST);
+    let doubled = first
+        .saturating_mul(1 << count.saturating_sub(1).min(20))
+        .min(LONGEST);
     doubled.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0)
 }
 

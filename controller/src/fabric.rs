@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use bb_core::allocate::allocate;
 use bb_core::outcome::Asked;
+use bb_core::render;
 use bb_core::resolve::{Id, resolve};
 use bb_core::status::{Change, FinalizerOp, Known, changes};
 use bb_core::world::{World, uid};
-use bb_core::render;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource as _;
@@ -41,9 +41,16 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) -> anyhow:
                 let wait = pause(failed, first, rand::random());
                 // A conflict is a decision on something old, made again in a moment.
                 if error.conflict() {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "a pass over the objects begins again");
+                    tracing::debug!(
+                        error = &error as &dyn std::error::Error,
+                        "a pass over the objects begins again"
+                    );
                 } else {
-                    tracing::warn!(error = &error as &dyn std::error::Error, ?wait, "a pass over the objects failed");
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        ?wait,
+                        "a pass over the objects failed"
+                    );
                 }
                 tokio::time::sleep(wait).await;
                 shared.wake_fabric();
@@ -59,7 +66,12 @@ async fn pass(shared: &Shared) -> Result<(), ApiError> {
     let routers: BTreeMap<_, _> = resolved
         .routers
         .keys()
-        .map(|name| (name.clone(), render::router(&world, &resolved, name, &shared.installation)))
+        .map(|name| {
+            (
+                name.clone(),
+                render::router(&world, &resolved, name, &shared.installation),
+            )
+        })
         .collect();
     let clusters: BTreeMap<_, _> = resolved
         .clusters
@@ -70,9 +82,19 @@ async fn pass(shared: &Shared) -> Result<(), ApiError> {
         })
         .collect();
     let asked = Asked::of(&routers, &clusters);
-    shared.ask(routers, clusters);
+    let generation = |p: &bb_crds::Provider| p.metadata.generation.unwrap_or(0);
+    let generations = world
+        .providers
+        .iter()
+        .map(|(n, p)| (n.clone(), generation(p)))
+        .collect();
+    shared.ask(routers, clusters, generations);
     let outcomes = shared.outcomes();
-    let by_uid = world.instances.iter().map(|(k, i)| (uid(i.as_ref()), k.clone())).collect();
+    let by_uid = world
+        .instances
+        .iter()
+        .map(|(k, i)| (uid(i.as_ref()), k.clone()))
+        .collect();
     let known = Known {
         world: &world,
         resolved: &resolved,
@@ -82,15 +104,26 @@ async fn pass(shared: &Shared) -> Result<(), ApiError> {
         outcomes: &outcomes,
         now: &Time(Timestamp::now()),
     };
-    namespaces::keep(shared, &known).await?;
+    let mut unsettled = namespaces::keep(shared, &known).await?;
     for change in changes(&known) {
+        let of_tenant = matches!(change.id, Id::Region(_) | Id::Provider(_) | Id::Tenant(_));
+        if unsettled && !of_tenant {
+            // A tenant's namespace is on its way: what is in it would be refused for a moment,
+            // and each refusal written to each object.
+            shared.wake_fabric();
+            return Ok(());
+        }
         write(shared, &world, &change).await?;
+        let begins = change.finalizer == Some(FinalizerOp::Add);
+        unsettled |= begins && matches!(change.id, Id::Tenant(_));
     }
     Ok(())
 }
 
 async fn write(shared: &Shared, world: &World, change: &Change) -> Result<(), ApiError> {
-    let Some(meta) = meta(world, &change.id) else { return Ok(()) };
+    let Some(meta) = meta(world, &change.id) else {
+        return Ok(());
+    };
     let place = Place::of(&change.id);
     let finalizers = meta.finalizers.clone().unwrap_or_default();
     let result = api::write(
@@ -104,7 +137,8 @@ async fn write(shared: &Shared, world: &World, change: &Change) -> Result<(), Ap
     match result {
         Ok(written) => {
             // What loses its finalizer is about to go: there is nothing to remember.
-            if let Some(object) = written.filter(|_| change.finalizer != Some(FinalizerOp::Remove)) {
+            if let Some(object) = written.filter(|_| change.finalizer != Some(FinalizerOp::Remove))
+            {
                 shared.written.remember(object);
             }
             if let Some(note) = &change.event {

@@ -35,7 +35,12 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
         .context("cannot read the namespace kube-system, whose UID names this installation")?;
     tracing::info!(installation, "connected");
     let stores = stores::Stores::start(&clients.watch);
-    let shared = Arc::new(shared::Shared::new(args, clients, installation, stores.readers()));
+    let shared = Arc::new(shared::Shared::new(
+        args,
+        clients,
+        installation,
+        stores.readers(),
+    ));
     let ready = shared.stores.ready();
     let watches = stores.run(Arc::clone(&shared)).boxed();
     let work = async {
@@ -46,5 +51,9 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
         futures::future::select_all([fabric, targets]).await.0
     };
     let (result, _, _) = futures::future::select_all([watches, work.boxed()]).await;
-    if stop.is_cancelled() { Ok(()) } else { result.context("a part of the controller ended") }
+    if stop.is_cancelled() {
+        Ok(())
+    } else {
+        result.context("a part of the controller ended")
+    }
 }

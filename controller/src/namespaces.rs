@@ -16,8 +16,10 @@ use crate::shared::Shared;
 /// The label on what we make in a namespace.
 const MANAGED: &str = "app.kubernetes.io/managed-by";
 
-/// Makes, binds and removes namespaces as their tenants ask.
-pub(crate) async fn keep(shared: &Shared, known: &Known<'_>) -> Result<(), ApiError> {
+/// Makes, binds and removes namespaces as their tenants ask. Says whether a tenant got its
+/// namespace just now, which the caches do not know yet.
+pub(crate) async fn keep(shared: &Shared, known: &Known<'_>) -> Result<bool, ApiError> {
+    let mut owned_now = false;
     for (name, tenant) in &known.world.tenants {
         if !finalized(tenant.as_ref()) || paused(tenant.as_ref()) {
             continue;
@@ -35,6 +37,7 @@ pub(crate) async fn keep(shared: &Shared, known: &Known<'_>) -> Result<(), ApiEr
         }
         if !owned {
             own(shared, name, tenant).await?;
+            owned_now = true;
         }
         let fingerprint = fingerprint(&tenant.spec.members);
         if shared.members_differ(name, &fingerprint) {
@@ -42,7 +45,7 @@ pub(crate) async fn keep(shared: &Shared, known: &Known<'_>) -> Result<(), ApiEr
             shared.members_are(name, fingerprint);
         }
     }
-    Ok(())
+    Ok(owned_now)
 }
 
 async fn own(shared: &Shared, name: &str, tenant: &Tenant) -> Result<(), ApiError> {
@@ -62,13 +65,22 @@ async fn own(shared: &Shared, name: &str, tenant: &Tenant) -> Result<(), ApiErro
         },
     });
     let params = PatchParams::apply(MANAGER).force();
-    call(format!("make namespace {name}"), api.patch(name, &params, &Patch::Apply(&body))).await?;
+    call(
+        format!("make namespace {name}"),
+        api.patch(name, &params, &Patch::Apply(&body)),
+    )
+    .await?;
     Ok(())
 }
 
 async fn remove(shared: &Shared, name: &str) -> Result<(), ApiError> {
     let api: Api<Namespace> = Api::all(shared.clients.request.clone());
-    match call(format!("delete namespace {name}"), api.delete(name, &DeleteParams::default())).await {
+    match call(
+        format!("delete namespace {name}"),
+        api.delete(name, &DeleteParams::default()),
+    )
+    .await
+    {
         Err(error) if !error.not_found() => Err(error),
         _ => Ok(()),
     }
@@ -87,15 +99,28 @@ async fn bind(shared: &Shared, namespace: &str, tenant: &Tenant) -> Result<(), A
         (MemberRole::Admin, "bitbuilder-admin"),
     ];
     let ours = ListParams::default().labels(&format!("{MANAGED}={MANAGER}"));
-    let present = call(format!("list role bindings of {namespace}"), api.list(&ours)).await?;
+    let present = call(
+        format!("list role bindings of {namespace}"),
+        api.list(&ours),
+    )
+    .await?;
     for (role, name) in roles {
-        let subjects: Vec<Value> =
-            tenant.spec.members.iter().filter(|m| m.role == role).map(subject).collect();
+        let subjects: Vec<Value> = tenant
+            .spec
+            .members
+            .iter()
+            .filter(|m| m.role == role)
+            .map(subject)
+            .collect();
         let there = present.iter().any(|b| b.name_any() == name);
         if subjects.is_empty() {
             if there {
                 let params = DeleteParams::default();
-                call(format!("remove {name} from {namespace}"), api.delete(name, &params)).await?;
+                call(
+                    format!("remove {name} from {namespace}"),
+                    api.delete(name, &params),
+                )
+                .await?;
             }
             continue;
         }

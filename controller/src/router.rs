@@ -41,7 +41,9 @@ pub(crate) async fn pass(
     spec: &Vyos,
     session: &mut RouterSession,
 ) -> Result<Duration, PassFailed> {
-    let Some(desired) = shared.asked_of_router(name) else { return Ok(settled(shared)) };
+    let Some(desired) = shared.asked_of_router(name) else {
+        return Ok(settled(shared));
+    };
     let router = match session.connect(shared, name, spec).await {
         Ok(router) => router,
         Err(contact) => return Err(no_contact(shared, name, contact)),
@@ -63,7 +65,9 @@ pub(crate) async fn pass(
     let (after, finished) = if commands.is_empty() || !may_write {
         (observed, Ok(()))
     } else {
-        session.send(&router, name, &desired, &observed, &commands).await
+        session
+            .send(&router, name, &desired, &observed, &commands)
+            .await
     };
     let last = plan(&desired, &after);
     let mut outcome = judge(&desired, &last, session, may_write);
@@ -75,8 +79,14 @@ pub(crate) async fn pass(
     match finished {
         Ok(()) => Ok(session.next(settled(shared))),
         Err(error) => {
-            tracing::warn!(router = name, error = &error as &dyn std::error::Error, "a list was not taken whole");
-            Err(PassFailed { target: name.to_owned() })
+            tracing::warn!(
+                router = name,
+                error = &error as &dyn std::error::Error,
+                "a list was not taken whole"
+            );
+            Err(PassFailed {
+                target: name.to_owned(),
+            })
         }
     }
 }
@@ -91,14 +101,16 @@ fn no_contact(shared: &Shared, name: &str, contact: Contact) -> PassFailed {
         let outcome: &mut RouterOutcome = outcomes.routers.entry(name.to_owned()).or_default();
         outcome.contact = contact;
     });
-    PassFailed { target: name.to_owned() }
+    PassFailed {
+        target: name.to_owned(),
+    }
 }
 
 fn contact_of(error: &RouterError) -> Contact {
     match error {
-        RouterError::Unauthorized | RouterError::Untrusted { .. } | RouterError::Endpoint { .. } => {
-            Contact::Unauthorized(error.to_string())
-        }
+        RouterError::Unauthorized
+        | RouterError::Untrusted { .. }
+        | RouterError::Endpoint { .. } => Contact::Unauthorized(error.to_string()),
         _ => Contact::Unreachable(error.to_string()),
     }
 }
@@ -127,23 +139,35 @@ impl RouterSession {
     /// The commands of a plan, without those of objects that were refused a moment ago.
     fn due(&mut self, desired: &Desired, plan: &Plan) -> Vec<Command> {
         let now = Instant::now();
-        let wants: BTreeMap<&str, u64> =
-            desired.claims.iter().map(|c| (c.owner.as_str(), asked(&c.want))).collect();
+        let wants: BTreeMap<&str, u64> = desired
+            .claims
+            .iter()
+            .map(|c| (c.owner.as_str(), asked(&c.want)))
+            .collect();
         self.aside.retain(|owner, refusal| {
             refusal.until > now && wants.get(owner.as_str()) == Some(&refusal.asked)
         });
-        let due = plan.commands.iter().filter(|c| !self.aside.contains_key(&c.owner));
+        let due = plan
+            .commands
+            .iter()
+            .filter(|c| !self.aside.contains_key(&c.owner));
         due.cloned().collect()
     }
 
     /// When something set aside is due again, if that is sooner.
     fn next(&self, settled: Duration) -> Duration {
         let now = Instant::now();
-        let aside = self.aside.values().map(|r| r.until.saturating_duration_since(now));
-        aside.min().map_or(settled, |soonest| settled.min(soonest + Duration::from_millis(100)))
+        let aside = self
+            .aside
+            .values()
+            .map(|r| r.until.saturating_duration_since(now));
+        aside.min().map_or(settled, |soonest| {
+            settled.min(soonest + Duration::from_millis(100))
+        })
     }
 
-    /// Sends commands as one list, or as few as the body limit allows, and saves. Gives what
+    /// Sends commands as one list and saves. What the router refuses is set aside and the rest
+    /// sent again; where it does not say whose command it was, the list is halved. Gives what
     /// the router runs afterwards, as far as is known.
     async fn send(
         &mut self,
@@ -154,55 +178,99 @@ impl RouterSession {
         commands: &[Command],
     ) -> (Lines, Result<(), RouterError>) {
         let mut running = observed.clone();
-        let ops: Vec<Op> = commands.iter().map(op).collect();
-        let mut sent = 0;
-        for list in bb_vyos::cut(&ops, router.list_bytes()) {
-            tracing::info!(router = name, commands = list.len(), "configure");
-            let part = &commands[sent..sent + list.len()];
-            sent += list.len();
-            match router.configure(list).await {
+        let mut refused = false;
+        let mut lists = vec![commands.to_vec()];
+        // Each turn sends a list, sets an object aside or halves a list: it comes to an end.
+        while let Some(list) = lists.pop() {
+            if list.is_empty() {
+                continue;
+            }
+            let ops: Vec<Op> = list.iter().map(op).collect();
+            tracing::info!(router = name, commands = ops.len(), "configure");
+            match router.configure(&ops).await {
                 Ok(done) => {
                     if let Some(warnings) = done.warnings {
                         tracing::info!(router = name, warnings, "the router warns");
                     }
-                    running = apply(&running, part);
+                    running = apply(&running, &list);
                 }
                 Err(error) => {
-                    self.set_aside(desired, part, &error);
-                    // What a refused or unanswered list left behind is known by looking only.
-                    let running = observe(router).await.unwrap_or(running);
-                    return (running, Err(error));
+                    let Some(rest) = self.set_aside(desired, list, &error) else {
+                        // What an unanswered list left behind is known by looking only.
+                        let running = observe(router).await.unwrap_or(running);
+                        return (running, Err(error));
+                    };
+                    tracing::warn!(
+                        router = name,
+                        error = &error as &dyn std::error::Error,
+                        "refused"
+                    );
+                    refused = true;
+                    lists.extend(rest);
                 }
             }
         }
         let saved = router.save().await;
-        (running, saved)
-    }
-
-    /// Finds whose commands were refused, so that the rest can go without them.
-    fn set_aside(&mut self, desired: &Desired, sent: &[Command], error: &RouterError) {
-        let (owners, message) = match error {
-            RouterError::Refused { nodes, text, .. } => (offenders(sent, nodes, text), text),
-            RouterError::Invalid { path, text } => {
-                let path = path.as_deref().unwrap_or_default();
-                let named = sent.iter().filter(|c| !path.is_empty() && c.path.starts_with(path));
-                (named.map(|c| c.owner.clone()).collect(), text)
-            }
-            _ => return,
-        };
-        let all: BTreeSet<Uid> = sent.iter().map(|c| c.owner.clone()).collect();
-        // One object alone needs no name to be known.
-        let owners = if owners.is_empty() && all.len() == 1 { all } else { owners };
-        for owner in owners {
-            let Some(claim) = desired.claims.iter().find(|c| c.owner == owner) else { continue };
-            let refusal = Refusal {
-                asked: asked(&claim.want),
-                message: format!("the router refuses it: {message}"),
-                until: Instant::now() + ASIDE,
-            };
-            self.aside.insert(owner, refusal);
+        if !refused {
+            return (running, saved);
+        }
+        // A refused commit is not undone: other parts of its list may be in.
+        match observe(router).await {
+            Ok(running) => (running, saved),
+            Err(error) => (running, Err(error)),
         }
     }
+
+    /// Sets aside whose commands were refused, and gives the lists that are left to send.
+    /// `None` where the failure is nobody's.
+    fn set_aside(
+        &mut self,
+        desired: &Desired,
+        list: Vec<Command>,
+        error: &RouterError,
+    ) -> Option<Vec<Vec<Command>>> {
+        let all: BTreeSet<Uid> = list.iter().map(|c| c.owner.clone()).collect();
+        let named: BTreeSet<Uid> = match error {
+            RouterError::Refused { nodes, text, .. } => offenders(&list, nodes, text),
+            RouterError::Invalid {
+                path: Some(path), ..
+            } => list
+                .iter()
+                .filter(|c| c.path.starts_with(path))
+                .map(|c| c.owner.clone())
+                .collect(),
+            RouterError::Invalid { path: None, .. } | RouterError::TooLarge { .. } => {
+                BTreeSet::new()
+            }
+            _ => return None,
+        };
+        if named.is_empty() && all.len() > 1 {
+            return Some(halves(list, &all));
+        }
+        // One object alone needs no name to be known.
+        let owners = if named.is_empty() { all } else { named };
+        for owner in &owners {
+            let claim = desired.claims.iter().find(|c| c.owner == *owner);
+            let refusal = Refusal {
+                asked: claim.map_or(0, |c| asked(&c.want)),
+                message: error.to_string(),
+                until: Instant::now() + ASIDE,
+            };
+            self.aside.insert(owner.clone(), refusal);
+        }
+        Some(vec![
+            list.into_iter()
+                .filter(|c| !owners.contains(&c.owner))
+                .collect(),
+        ])
+    }
+}
+
+/// A list in two, each object's commands together.
+fn halves(list: Vec<Command>, owners: &BTreeSet<Uid>) -> Vec<Vec<Command>> {
+    let first: BTreeSet<&Uid> = owners.iter().take(owners.len() / 2).collect();
+    let (first, second) = list.into_iter().partition(|c| first.contains(&c.owner));
+    vec![first, second]
 }
 
 fn op(command: &Command) -> Op {
@@ -225,14 +293,20 @@ fn judge(
         let owner = claim.owner.as_str();
         let refused = session.aside.get(owner);
         let state = if let Some(held) = plan.held.get(owner) {
-            ClaimState::Held { reason: held.reason, message: held.message.clone() }
+            ClaimState::Held {
+                reason: held.reason,
+                message: held.message.clone(),
+            }
         } else if open.contains(owner) && !may_write {
             ClaimState::Held {
                 reason: Reason::Paused,
                 message: "the Provider's managementPolicy is Observe: nothing is sent".to_owned(),
             }
         } else if let Some(refusal) = refused.filter(|_| open.contains(owner)) {
-            ClaimState::Held { reason: Reason::Refused, message: refusal.message.clone() }
+            ClaimState::Held {
+                reason: Reason::Refused,
+                message: refusal.message.clone(),
+            }
         } else if open.contains(owner) {
             ClaimState::Pending
         } else {
@@ -258,8 +332,10 @@ fn underlay(shared: &Shared, provider: &Provider, running: &Lines) -> Option<Str
     let world = shared.stores.world(&shared.written);
     let region = &provider.spec.region;
     let routers = world.providers.values();
-    let several =
-        routers.filter(|p| p.spec.region == *region && p.spec.vyos.is_some()).count() > 1;
+    let several = routers
+        .filter(|p| p.spec.region == *region && p.spec.vyos.is_some())
+        .count()
+        > 1;
     let asn = world.regions.get(region)?.spec.asn;
     missing_underlay(running, asn).filter(|_| several)
 }

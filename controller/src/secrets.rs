@@ -10,10 +10,20 @@ use crate::shared::Shared;
 /// Why a Provider's credentials cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SecretError {
-    #[error("cannot read Secret {namespace}/{name}; create it, or correct the name in the Provider")]
-    Read { namespace: String, name: String, source: ApiError },
+    #[error(
+        "cannot read Secret {namespace}/{name}; create it, or correct the name in the Provider"
+    )]
+    Read {
+        namespace: String,
+        name: String,
+        source: ApiError,
+    },
     #[error("Secret {namespace}/{name} has no entry `{entry}`")]
-    Entry { namespace: String, name: String, entry: String },
+    Entry {
+        namespace: String,
+        name: String,
+        entry: String,
+    },
 }
 
 /// One entry after another of one Secret.
@@ -30,8 +40,16 @@ impl Entries {
         let secret = call(format!("read secret {namespace}/{name}"), api.get(name)).await;
         let name = name.to_owned();
         match secret {
-            Ok(secret) => Ok(Self { namespace, name, secret }),
-            Err(source) => Err(SecretError::Read { namespace, name, source }),
+            Ok(secret) => Ok(Self {
+                namespace,
+                name,
+                secret,
+            }),
+            Err(source) => Err(SecretError::Read {
+                namespace,
+                name,
+                source,
+            }),
         }
     }
 
@@ -55,13 +73,20 @@ pub(crate) async fn router(
     name: &str,
     spec: &Vyos,
 ) -> Result<bb_vyos::Endpoint, SecretError> {
-    let key = Entries::read(shared, &spec.credentials.secret).await?.need("key")?;
+    let key = Entries::read(shared, &spec.credentials.secret)
+        .await?
+        .need("key")?;
     let trust = match trust(shared, &spec.tls).await? {
         Trust::Ca(pem) => bb_vyos::Trust::Ca(pem),
         Trust::Sha256(prints) => bb_vyos::Trust::Sha256(prints),
     };
     let url = spec.endpoint.clone();
-    Ok(bb_vyos::Endpoint { name: name.to_owned(), url, key: bb_vyos::Secret::new(key), trust })
+    Ok(bb_vyos::Endpoint {
+        name: name.to_owned(),
+        url,
+        key: bb_vyos::Secret::new(key),
+        trust,
+    })
 }
 
 enum Trust {
@@ -71,7 +96,9 @@ enum Trust {
 
 async fn trust(shared: &Shared, tls: &Tls) -> Result<Trust, SecretError> {
     match &tls.ca_secret {
-        Some(name) => Ok(Trust::Ca(Entries::read(shared, name).await?.need("ca.crt")?)),
+        Some(name) => Ok(Trust::Ca(
+            Entries::read(shared, name).await?.need("ca.crt")?,
+        )),
         None => Ok(Trust::Sha256(tls.sha256.clone().unwrap_or_default())),
     }
 }

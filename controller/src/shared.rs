@@ -39,16 +39,12 @@ pub(crate) struct Shared {
 struct Board {
     routers: BTreeMap<String, Arc<vyos::Desired>>,
     clusters: BTreeMap<String, Arc<proxmox::model::Desired>>,
+    generations: BTreeMap<String, i64>,
     outcomes: Outcomes,
 }
 
 impl Shared {
-    pub(crate) fn new(
-        args: Args,
-        clients: Clients,
-        installation: String,
-        stores: Readers,
-    ) -> Self {
+    pub(crate) fn new(args: Args, clients: Clients, installation: String, stores: Readers) -> Self {
         let (wake, woken) = mpsc::unbounded_channel();
         let recorder = recorder(clients.request.clone());
         Self {
@@ -68,18 +64,26 @@ impl Shared {
     }
 
     fn board(&self) -> std::sync::MutexGuard<'_, Board> {
-        self.board.lock().expect("no code panics while it holds this lock")
+        self.board
+            .lock()
+            .expect("no code panics while it holds this lock")
     }
 
     /// Whether a tenant's members are others than its bindings were made from.
     pub(crate) fn members_differ(&self, tenant: &str, members: &str) -> bool {
-        let known = self.members.lock().expect("no code panics while it holds this lock");
+        let known = self
+            .members
+            .lock()
+            .expect("no code panics while it holds this lock");
         known.get(tenant).is_none_or(|m| m != members)
     }
 
     /// Remembers the members that a tenant's bindings were made from.
     pub(crate) fn members_are(&self, tenant: &str, members: String) {
-        let mut known = self.members.lock().expect("no code panics while it holds this lock");
+        let mut known = self
+            .members
+            .lock()
+            .expect("no code panics while it holds this lock");
         known.insert(tenant.to_owned(), members);
     }
 
@@ -101,7 +105,10 @@ impl Shared {
 
     /// The stream of targets that a pass is asked for. There is one.
     pub(crate) fn take_woken(&self) -> Option<mpsc::UnboundedReceiver<ObjectRef<Provider>>> {
-        self.woken.lock().expect("no code panics while it holds this lock").take()
+        self.woken
+            .lock()
+            .expect("no code panics while it holds this lock")
+            .take()
     }
 
     /// Puts up what every target should have, and wakes those for which that changed.
@@ -109,21 +116,40 @@ impl Shared {
         &self,
         routers: BTreeMap<String, vyos::Desired>,
         clusters: BTreeMap<String, proxmox::model::Desired>,
+        generations: BTreeMap<String, i64>,
     ) {
         let mut board = self.board();
+        // Another endpoint or Secret name changes nothing that is asked for.
         let mut changed: Vec<String> = Vec::new();
+        for (name, generation) in &generations {
+            if board.generations.get(name) != Some(generation) {
+                changed.push(name.clone());
+            }
+        }
+        board.generations = generations;
         for (name, desired) in &routers {
-            if board.routers.get(name).is_none_or(|old| old.as_ref() != desired) {
+            if board
+                .routers
+                .get(name)
+                .is_none_or(|old| old.as_ref() != desired)
+            {
                 changed.push(name.clone());
             }
         }
         for (name, desired) in &clusters {
-            if board.clusters.get(name).is_none_or(|old| old.as_ref() != desired) {
+            if board
+                .clusters
+                .get(name)
+                .is_none_or(|old| old.as_ref() != desired)
+            {
                 changed.push(name.clone());
             }
         }
         board.routers = routers.into_iter().map(|(n, d)| (n, Arc::new(d))).collect();
-        board.clusters = clusters.into_iter().map(|(n, d)| (n, Arc::new(d))).collect();
+        board.clusters = clusters
+            .into_iter()
+            .map(|(n, d)| (n, Arc::new(d)))
+            .collect();
         drop(board);
         for name in changed {
             self.wake_target(&name);

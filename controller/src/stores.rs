@@ -97,7 +97,10 @@ where
 impl Stores {
     /// Fills the caches for as long as the process lives.
     pub(crate) async fn run(self, shared: Arc<Shared>) -> anyhow::Result<()> {
-        let watches = self.watches.into_iter().map(|watch| watch(Arc::clone(&shared)));
+        let watches = self
+            .watches
+            .into_iter()
+            .map(|watch| watch(Arc::clone(&shared)));
         let (result, _, _) = futures::future::select_all(watches).await;
         result
     }
@@ -108,19 +111,46 @@ impl Readers {
     pub(crate) fn ready(&self) -> impl Future<Output = anyhow::Result<()>> + use<> {
         let readers = self.clone();
         async move {
-            readers.providers.wait_until_ready().await.context("providers")?;
-            readers.regions.wait_until_ready().await.context("regions")?;
-            readers.tenants.wait_until_ready().await.context("tenants")?;
-            readers.namespaces.wait_until_ready().await.context("namespaces")?;
-            readers.networks.wait_until_ready().await.context("networks")?;
-            readers.instances.wait_until_ready().await.context("instances")?;
+            readers
+                .providers
+                .wait_until_ready()
+                .await
+                .context("providers")?;
+            readers
+                .regions
+                .wait_until_ready()
+                .await
+                .context("regions")?;
+            readers
+                .tenants
+                .wait_until_ready()
+                .await
+                .context("tenants")?;
+            readers
+                .namespaces
+                .wait_until_ready()
+                .await
+                .context("namespaces")?;
+            readers
+                .networks
+                .wait_until_ready()
+                .await
+                .context("networks")?;
+            readers
+                .instances
+                .wait_until_ready()
+                .await
+                .context("instances")?;
             readers.volumes.wait_until_ready().await.context("volumes")
         }
     }
 
     /// All objects at this moment, with what we wrote ourselves and have not seen come back.
     pub(crate) fn world(&self, written: &Written) -> World {
-        let mut written = written.0.lock().expect("no code panics while it holds this lock");
+        let mut written = written
+            .0
+            .lock()
+            .expect("no code panics while it holds this lock");
         World {
             regions: written.by_name(&self.regions),
             providers: written.by_name(&self.providers),
@@ -149,7 +179,10 @@ struct Latest(BTreeMap<String, DynamicObject>);
 impl Written {
     /// Remembers an object as the API gave it back.
     pub(crate) fn remember(&self, object: DynamicObject) {
-        let mut latest = self.0.lock().expect("no code panics while it holds this lock");
+        let mut latest = self
+            .0
+            .lock()
+            .expect("no code panics while it holds this lock");
         if let Some(uid) = object.metadata.uid.clone() {
             latest.0.insert(uid, object);
         }
@@ -157,7 +190,10 @@ impl Written {
 
     /// Forgets what was written: the API refused something as old, so the caches must catch up.
     pub(crate) fn forget(&self, uid: Option<&String>) {
-        let mut latest = self.0.lock().expect("no code panics while it holds this lock");
+        let mut latest = self
+            .0
+            .lock()
+            .expect("no code panics while it holds this lock");
         if let Some(uid) = uid {
             latest.0.remove(uid);
         }
@@ -175,9 +211,15 @@ impl Latest {
     where
         K: Resource + DeserializeOwned,
     {
-        let Some(uid) = cached.meta().uid.clone() else { return cached };
-        let Some(ours) = self.0.get(&uid) else { return cached };
-        if version(ours.metadata.resource_version.clone()) <= version(cached.meta().resource_version.clone()) {
+        let Some(uid) = cached.meta().uid.clone() else {
+            return cached;
+        };
+        let Some(ours) = self.0.get(&uid) else {
+            return cached;
+        };
+        if version(ours.metadata.resource_version.clone())
+            <= version(cached.meta().resource_version.clone())
+        {
             self.0.remove(&uid);
             return cached;
         }
@@ -189,7 +231,11 @@ impl Latest {
 
     fn by_name<K>(&mut self, store: &Store<K>) -> BTreeMap<String, Arc<K>>
     where
-        K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + DeserializeOwned + 'static,
+        K: Resource<DynamicType = ()>
+            + Lookup<DynamicType = ()>
+            + Clone
+            + DeserializeOwned
+            + 'static,
     {
         let all = store.state().into_iter().map(|object| self.newer(object));
         all.map(|object| (object.name_any(), object)).collect()
@@ -197,9 +243,14 @@ impl Latest {
 
     fn by_key<K>(&mut self, store: &Store<K>) -> BTreeMap<Key, Arc<K>>
     where
-        K: Resource<DynamicType = ()> + Lookup<DynamicType = ()> + Clone + DeserializeOwned + 'static,
+        K: Resource<DynamicType = ()>
+            + Lookup<DynamicType = ()>
+            + Clone
+            + DeserializeOwned
+            + 'static,
     {
         let all = store.state().into_iter().map(|object| self.newer(object));
-        all.map(|object| (Key::of(object.as_ref()), object)).collect()
+        all.map(|object| (Key::of(object.as_ref()), object))
+            .collect()
     }
 }

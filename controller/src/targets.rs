@@ -47,8 +47,10 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) -> anyhow:
         Some((target, woken))
     });
     let concurrency = shared.args.concurrency;
-    let context =
-        Arc::new(Context { shared: Arc::clone(&shared), sessions: Mutex::new(HashMap::new()) });
+    let context = Arc::new(Context {
+        shared: Arc::clone(&shared),
+        sessions: Mutex::new(HashMap::new()),
+    });
     // Providers come from the one cache; their events reach the targets through the pass over
     // the objects, which knows what changed for whom.
     Controller::for_stream(stream::pending(), shared.stores.providers.clone())
@@ -61,7 +63,10 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) -> anyhow:
                 // A target that is gone, woken once more.
                 Ok(_) | Err(ControllerError::ObjectNotFound(_)) => {}
                 Err(error) => {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "a pass ended early");
+                    tracing::debug!(
+                        error = &error as &dyn std::error::Error,
+                        "a pass ended early"
+                    );
                 }
             }
         })
@@ -74,7 +79,14 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) -> anyhow:
 
 async fn pass(provider: Arc<Provider>, context: Arc<Context>) -> Result<Action, PassFailed> {
     let name = provider.name_any();
-    let session = Arc::clone(context.sessions.lock().await.entry(name.clone()).or_default());
+    let session = Arc::clone(
+        context
+            .sessions
+            .lock()
+            .await
+            .entry(name.clone())
+            .or_default(),
+    );
     let mut session = session.lock().await;
     let shared = &context.shared;
     let next = if let Some(spec) = &provider.spec.vyos {
@@ -91,7 +103,12 @@ async fn pass(provider: Arc<Provider>, context: Arc<Context>) -> Result<Action, 
 
 fn again(_: Arc<Provider>, failed: &PassFailed, context: Arc<Context>) -> Action {
     let first = Duration::from_millis(context.shared.args.backoff);
-    Action::requeue(context.shared.failures.failed(&failed.target, first, rand::random()))
+    Action::requeue(
+        context
+            .shared
+            .failures
+            .failed(&failed.target, first, rand::random()),
+    )
 }
 
 /// When to look again at a target that has nothing to do.
