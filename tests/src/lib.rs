@@ -1,1 +1,5 @@
-//! Not written yet.
+//! Turns a management cluster, routers and hypervisor clusters into one place to test in.
+
+pub mod site;
+
+pub use site::{Site, SiteOptions};

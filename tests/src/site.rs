@@ -1,0 +1,349 @@
+//! Turns a name into two sites on one machine: a management cluster, two routers, two hypervisor
+//! clusters, and the controller in this process.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Once;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use bb_controller::Args;
+use bb_lab_harness::{Cluster, Facts, Options, Ready, lab_objects, paths};
+use bb_lab_proxmox::{ProxmoxLab, Seed};
+use bb_lab_vyos::VyosLab;
+use clap::Parser as _;
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::GroupVersionKind;
+use kube::{Client, Config};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// The kinds of a tenant, those that wait for others last.
+const KINDS: [&str; 4] = ["Tenant", "Network", "Volume", "Instance"];
+
+/// How a site is started.
+#[derive(Clone, Debug)]
+pub struct SiteOptions {
+    /// A share of the time that the real ones take; 0 is at once.
+    pub time_scale: f64,
+    /// Flags of the controller, after the kubeconfig.
+    pub flags: Vec<String>,
+    /// Whether the controller runs from the start.
+    pub controller: bool,
+}
+
+impl Default for SiteOptions {
+    fn default() -> Self {
+        let flags = ["--active-poll", "100", "--backoff", "200", "--poll", "3600"];
+        Self {
+            time_scale: 0.0,
+            flags: flags.map(str::to_owned).to_vec(),
+            controller: true,
+        }
+    }
+}
+
+/// Two sites, running.
+pub struct Site {
+    /// The management cluster.
+    pub cluster: Cluster,
+    /// The administrator's client.
+    pub client: Client,
+    /// Routers by name.
+    pub routers: BTreeMap<String, bb_lab_vyos::Running>,
+    /// Hypervisor clusters by name.
+    pub clusters: BTreeMap<String, bb_lab_proxmox::Running>,
+    options: SiteOptions,
+    controller: Option<(CancellationToken, JoinHandle<Result<()>>)>,
+    _dir: tempfile::TempDir,
+}
+
+/// Makes one TLS provider the process's own, once.
+pub fn crypto() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // Another crate of the process may have been first: it is the same one.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    });
+}
+
+/// A client of a kubeconfig.
+pub async fn client_of(kubeconfig: &Path) -> Result<Client> {
+    crypto();
+    let config = Kubeconfig::read_from(kubeconfig)?;
+    let config = Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await?;
+    Client::try_from(config).context("cannot make a client")
+}
+
+impl Site {
+    /// Starts everything.
+    pub async fn start(options: SiteOptions) -> Result<Self> {
+        crypto();
+        let scratch = paths::scratch()?;
+        std::fs::create_dir_all(&scratch)?;
+        let dir = tempfile::tempdir_in(scratch)?;
+        let root = paths::root();
+        let mut wanted = Options::new(dir.path().join("k8s"));
+        wanted.manifests = vec![
+            root.join("charts/bitbuilder/crds"),
+            root.join("charts/bitbuilder/rbac.yaml"),
+            root.join("lab/harness/rbac.yaml"),
+        ];
+        let cluster = Cluster::start(wanted).await?;
+        let client = client_of(cluster.kubeconfig()).await?;
+        let mut site = Self {
+            cluster,
+            client,
+            routers: BTreeMap::new(),
+            clusters: BTreeMap::new(),
+            options,
+            controller: None,
+            _dir: dir,
+        };
+        site.stand_ins().await?;
+        if site.options.controller {
+            site.start_controller()?;
+        }
+        Ok(site)
+    }
+
+    async fn stand_ins(&mut self) -> Result<()> {
+        let mut facts = Facts::default();
+        for name in ["r1", "r2"] {
+            let seed = paths::root().join(format!("examples/lab/{name}.seed.json"));
+            let mut config = bb_lab_vyos::Config::new(name, &format!("key-of-{name}"));
+            config.seed = serde_json::from_slice(&std::fs::read(&seed)?)?;
+            config.journal = Some(paths::test_journal(name));
+            config.time_scale = self.options.time_scale;
+            let running = VyosLab::start(config).await?;
+            facts.routers.insert(name.to_owned(), (running.ready(), running.key.clone()));
+            self.routers.insert(name.to_owned(), running);
+        }
+        for name in ["c1", "c2"] {
+            let seed = Seed::example();
+            let secret = seed.tokens.first().context("the example has a token")?.secret.clone();
+            let config = bb_lab_proxmox::Config {
+                name: name.to_owned(),
+                seed,
+                journal: Some(paths::test_journal(name)),
+                time_scale: self.options.time_scale,
+                ..bb_lab_proxmox::Config::default()
+            };
+            let running = ProxmoxLab::start(config).await?;
+            let ready = Ready {
+                name: name.to_owned(),
+                api: running.api.clone(),
+                control: running.control.clone(),
+                ca_pem: running.ca_pem.clone(),
+                sha256: running.sha256.clone(),
+                pid: std::process::id(),
+            };
+            facts.clusters.insert(name.to_owned(), (ready, secret));
+            self.clusters.insert(name.to_owned(), running);
+        }
+        for object in lab_objects(&facts) {
+            self.apply_value(object).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts the controller with its own user's rights.
+    pub fn start_controller(&mut self) -> Result<()> {
+        let kubeconfig = self.cluster.kubeconfig_for("bitbuilder-controller")?;
+        let mut line = vec!["bb-controller".to_owned(), "--kubeconfig".to_owned()];
+        line.push(kubeconfig.display().to_string());
+        line.extend(self.options.flags.clone());
+        let args = Args::try_parse_from(line)?;
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(bb_controller::run(args, stop.clone()));
+        self.controller = Some((stop, task));
+        Ok(())
+    }
+
+    /// Stops the controller and says how it ended.
+    pub async fn stop_controller(&mut self) -> Result<()> {
+        let Some((stop, task)) = self.controller.take() else {
+            bail!("no controller runs");
+        };
+        stop.cancel();
+        task.await.context("the controller panicked")?
+    }
+
+    /// Applies every document of a text, as `kubectl apply --server-side` does.
+    pub async fn apply(&self, text: &str) -> Result<()> {
+        for document in documents(text)? {
+            self.apply_value(document).await?;
+        }
+        Ok(())
+    }
+
+    /// Applies a folder of manifests.
+    pub async fn apply_dir(&self, dir: &str) -> Result<()> {
+        let dir = paths::root().join(dir);
+        let mut files: Vec<_> = std::fs::read_dir(&dir)?.filter_map(|e| Some(e.ok()?.path())).collect();
+        files.sort();
+        for file in files {
+            self.apply(&std::fs::read_to_string(&file)?).await?;
+        }
+        Ok(())
+    }
+
+    /// Applies one object.
+    pub async fn apply_value(&self, object: Value) -> Result<DynamicObject> {
+        let name = object["metadata"]["name"].as_str().context("an object has a name")?.to_owned();
+        let api = self.api_of(&object)?;
+        let params = PatchParams::apply("test").force();
+        api.patch(&name, &params, &Patch::Apply(&object))
+            .await
+            .with_context(|| format!("cannot apply {} {name}", object["kind"]))
+    }
+
+    fn api_of(&self, object: &Value) -> Result<Api<DynamicObject>> {
+        let version = object["apiVersion"].as_str().context("an object has an apiVersion")?;
+        let kind = object["kind"].as_str().context("an object has a kind")?;
+        let (group, version) = version.split_once('/').unwrap_or(("", version));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        Ok(match object["metadata"]["namespace"].as_str() {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        })
+    }
+
+    /// An API of one of our kinds.
+    pub fn ours(&self, kind: &str, namespace: Option<&str>) -> Api<DynamicObject> {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("bitbuilder.cloud", "v1alpha1", kind));
+        match namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        }
+    }
+
+    /// Every object of our kinds, as `Kind namespace/name`, and its Ready condition in words.
+    pub async fn readiness(&self) -> Result<BTreeMap<String, String>> {
+        let mut all = BTreeMap::new();
+        for kind in KINDS.iter().chain(&["Region", "Provider"]) {
+            for object in self.ours(kind, None).list(&kube::api::ListParams::default()).await? {
+                let name = object.metadata.name.clone().unwrap_or_default();
+                let namespace = object.metadata.namespace.clone().unwrap_or_default();
+                all.insert(format!("{kind} {namespace}/{name}"), condition(&object, "Ready"));
+            }
+        }
+        Ok(all)
+    }
+
+    /// Waits until every object is Ready.
+    pub async fn all_ready(&self, bound: Duration) -> Result<()> {
+        self.until(bound, |all| all.values().all(|ready| ready.starts_with("True"))).await
+    }
+
+    /// Waits for a state of the readiness of all objects.
+    pub async fn until(
+        &self,
+        bound: Duration,
+        reached: impl Fn(&BTreeMap<String, String>) -> bool,
+    ) -> Result<()> {
+        let until = Instant::now() + bound;
+        loop {
+            let all = self.readiness().await?;
+            if reached(&all) {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                bail!("not reached within {bound:?}: {all:#?}");
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Waits until the Ready condition of one object contains a text, and gives it whole.
+    pub async fn ready_says(&self, kind: &str, namespace: &str, name: &str, text: &str) -> Result<String> {
+        let until = Instant::now() + Duration::from_secs(30);
+        let namespace = Some(namespace).filter(|n| !n.is_empty());
+        loop {
+            let object = self.ours(kind, namespace).get(name).await?;
+            let says = condition(&object, "Ready");
+            if says.contains(text) {
+                return Ok(says);
+            }
+            if Instant::now() > until {
+                bail!("{kind} {name} says {says:?}, not {text:?}");
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Deletes an object and waits until it is gone.
+    pub async fn delete(&self, kind: &str, namespace: Option<&str>, name: &str, bound: Duration) -> Result<()> {
+        let api = self.ours(kind, namespace);
+        api.delete(name, &kube::api::DeleteParams::default()).await?;
+        let until = Instant::now() + bound;
+        while let Some(object) = api.get_opt(name).await? {
+            if Instant::now() > until {
+                let all = self.readiness().await?;
+                bail!("{kind} {name} is still there after {bound:?}: {:?}; {all:#?}", object.data["status"]);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    }
+
+    /// The resourceVersion of every object of our kinds.
+    pub async fn versions(&self) -> Result<BTreeMap<String, String>> {
+        let mut all = BTreeMap::new();
+        for kind in KINDS.iter().chain(&["Region", "Provider"]) {
+            for object in self.ours(kind, None).list(&kube::api::ListParams::default()).await? {
+                let name = object.metadata.name.clone().unwrap_or_default();
+                let namespace = object.metadata.namespace.clone().unwrap_or_default();
+                let version = object.metadata.resource_version.clone().unwrap_or_default();
+                all.insert(format!("{kind} {namespace}/{name}"), version);
+            }
+        }
+        Ok(all)
+    }
+
+    /// What every router and cluster holds, whole.
+    pub fn outside(&self) -> BTreeMap<String, Value> {
+        let routers = self.routers.iter().map(|(n, r)| (n.clone(), r.config()));
+        let clusters = self.clusters.iter().map(|(n, c)| (n.clone(), c.snapshot()));
+        routers.chain(clusters).collect()
+    }
+
+    /// Ends everything.
+    pub async fn stop(mut self) -> Result<()> {
+        if self.controller.is_some() {
+            self.stop_controller().await?;
+        }
+        for (_, router) in std::mem::take(&mut self.routers) {
+            router.stop().await;
+        }
+        for (_, cluster) in std::mem::take(&mut self.clusters) {
+            cluster.stop().await;
+        }
+        self.cluster.stop()
+    }
+}
+
+/// `True Ready: ` and the message, or that there is no such condition.
+pub fn condition(object: &DynamicObject, type_: &str) -> String {
+    let conditions = object.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let found = conditions.iter().find(|c| c["type"] == json!(type_));
+    found.map_or_else(
+        || "absent".to_owned(),
+        |c| {
+            let word = |key: &str| c[key].as_str().unwrap_or_default().to_owned();
+            format!("{} {}: {}", word("status"), word("reason"), word("message"))
+        },
+    )
+}
+
+/// The documents of a YAML text.
+pub fn documents(text: &str) -> Result<Vec<Value>> {
+    let documents = text.split("\n---").map(str::trim).filter(|d| {
+        d.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
+    });
+    documents
+        .map(|d| serde_saphyr::from_str::<Value>(d).context("cannot parse a manifest"))
+        .collect()
+}
