@@ -11,12 +11,9 @@ use crate::keys;
 use crate::model::{Cluster, Guest, GuestKind};
 use crate::property::{Drive, Nic, Property};
 use crate::refusal::{Answer, Refusal};
-use crate::size::{GIB, render_size};
+use crate::size::render_size;
 use crate::store::NewVolume;
 use crate::update::check_lock;
-
-/// Bytes a second a full copy makes without a limit.
-const COPY_RATE: f64 = 300.0 * 1024.0 * 1024.0;
 
 /// A clone under way.
 #[derive(Debug)]
@@ -33,10 +30,13 @@ pub(crate) struct CloneWork {
     format: Option<String>,
     snapshot: Option<String>,
     full: bool,
-    /// Bytes a second.
-    rate: f64,
+    /// KiB a second.
+    bwlimit: Option<i64>,
     claimed: bool,
+    /// Volumes made so far, the one under copy last.
     made: Vec<String>,
+    /// How many disks are done.
+    copied: usize,
 }
 
 impl Cluster {
@@ -101,7 +101,6 @@ impl Cluster {
                 return Err(Refusal::fail(text));
             }
         }
-        let bwlimit = call.p.int("bwlimit").filter(|n| *n > 0);
         let work = CloneWork {
             kind,
             node: node.to_owned(),
@@ -115,9 +114,10 @@ impl Cluster {
             format: text("format"),
             snapshot,
             full,
-            rate: bwlimit.map_or(COPY_RATE, |kib| kib as f64 * 1024.0),
+            bwlimit: call.p.int("bwlimit"),
             claimed: false,
             made: Vec::new(),
+            copied: 0,
         };
         self.check_clone_access(call.who, &work)?;
         if self.guests.contains_key(&newid) {
@@ -302,41 +302,23 @@ impl CloneWork {
         }
     }
 
-    /// Allocates and copies every disk, or links it to its base.
-    fn copy(&mut self, cluster: &mut Cluster, log: &mut Vec<String>) -> Answer<()> {
-        let config = self.source_config(cluster);
-        for (key, file) in self.disks(cluster) {
-            let line = config.get(&key).cloned().unwrap_or_default();
-            let mut drive = Drive::parse(&line);
-            let linked = !self.full && !drive.is_cloudinit();
-            let volid = if linked {
-                log.push(format!("create linked clone of drive {key} ({file})"));
-                cluster.link(&self.target, &file, self.newid)?
-            } else {
-                log.push(format!("create full clone of drive {key} ({file})"));
-                self.copy_disk(cluster, &file, drive.is_cloudinit())?
-            };
-            self.made.push(volid.clone());
-            let size = cluster.known_volume(&self.target, &volid)?.size;
-            drive.0.head = volid;
-            drive.0.options.insert("size".to_owned(), render_size(size));
-            let line = match self.kind {
-                GuestKind::Qemu => drive.render(),
-                GuestKind::Lxc => drive.0.render(&["mp"]),
-            };
-            if let Some(guest) = cluster.guests.get_mut(&self.newid) {
-                guest.config.insert(key, line);
-            }
+    /// Begins the next disk: its volume is there from now on, and says how long copying takes.
+    fn begin_disk(&mut self, cluster: &mut Cluster, log: &mut Vec<String>) -> Answer<Option<f64>> {
+        let Some((key, file)) = self.disks(cluster).into_iter().nth(self.copied) else {
+            return Ok(None);
+        };
+        let cloudinit = Drive::parse(&file).is_cloudinit();
+        if !self.full && !cloudinit {
+            log.push(format!("create linked clone of drive {key} ({file})"));
+            self.made
+                .push(cluster.link(&self.target, &file, self.newid)?);
+            return Ok(Some(0.05));
         }
-        Ok(())
-    }
-
-    fn copy_disk(&self, cluster: &mut Cluster, file: &str, cloudinit: bool) -> Answer<String> {
-        let source = cluster.known_volume(&self.node, file)?.clone();
-        let own = file.split_once(':').map_or("", |(sid, _)| sid);
-        let sid = self.storage.as_deref().unwrap_or(own).to_owned();
+        log.push(format!("create full clone of drive {key} ({file})"));
+        let source = cluster.known_volume(&self.node, &file)?.clone();
+        let sid = self.target_storage(&file);
         let format = self.format.clone().unwrap_or_else(|| source.format.clone());
-        let new = NewVolume {
+        let volid = cluster.allocate(&NewVolume {
             storage: &sid,
             node: &self.target,
             owner: self.newid,
@@ -344,34 +326,77 @@ impl CloneWork {
             format: Some(&format),
             size: source.size,
             content: source.content,
-        };
-        let volid = cluster.allocate(&new)?;
-        if cluster.storage(&sid)?.full && !cloudinit {
-            let _ = cluster.free(&self.target, &volid);
-            let text = format!(
-                "copy failed: command '/usr/bin/qemu-img convert -p -n -O {format}' failed: \
-                 exit code 1"
-            );
-            return Err(Refusal::fail(text));
-        }
+        })?;
         if let Some(volume) = cluster.volume_mut(&self.target, &volid) {
             volume.data = source.data;
         }
-        Ok(volid)
+        self.made.push(volid);
+        Ok(Some(0.05 + cluster.copy_seconds(source.size, self.bwlimit)))
     }
 
-    /// Seconds the copying takes.
-    fn seconds(&self, cluster: &Cluster) -> f64 {
-        if !self.full {
-            return 0.15;
+    fn target_storage(&self, file: &str) -> String {
+        let own = file.split_once(':').map_or("", |(sid, _)| sid);
+        self.storage.as_deref().unwrap_or(own).to_owned()
+    }
+
+    /// Ends the disk under copy: only now the config names its volume.
+    fn end_disk(&mut self, cluster: &mut Cluster) -> Answer<()> {
+        let disk = self.disks(cluster).into_iter().nth(self.copied);
+        let (Some((key, file)), Some(volid)) = (disk, self.made.last().cloned()) else {
+            return Ok(());
+        };
+        let line = self.source_config(cluster).remove(&key).unwrap_or_default();
+        let mut drive = Drive::parse(&line);
+        let made = cluster.known_volume(&self.target, &volid)?;
+        let (size, format) = (made.size, made.format.clone());
+        let sid = self.target_storage(&file);
+        if self.full && !drive.is_cloudinit() && cluster.storage(&sid)?.full {
+            let from = cluster.known_volume(&self.node, &file)?.format.clone();
+            let own = cluster.volid(&file)?;
+            let source = cluster
+                .storage(&own.storage)?
+                .path_of(&own.storage, &own.name);
+            let name = cluster.volid(&volid)?.name;
+            let target = cluster.storage(&sid)?.path_of(&sid, &name);
+            return Err(Refusal::fail(format!(
+                "copy failed: command '/usr/bin/qemu-img convert -p -n -f {from} -O {format} \
+                 {source} zeroinit:{target}' failed: exit code 1"
+            )));
         }
-        let bytes: u64 = self
-            .disks(cluster)
-            .iter()
-            .filter_map(|(_, file)| cluster.volume(&self.node, file).ok().flatten())
-            .map(|v| v.size)
-            .sum();
-        0.15 + bytes as f64 / self.rate.max(GIB as f64 / 1024.0)
+        drive.0.head = volid;
+        drive.0.options.insert("size".to_owned(), render_size(size));
+        let line = match self.kind {
+            GuestKind::Qemu => drive.render(),
+            GuestKind::Lxc => drive.0.render(&["mp"]),
+        };
+        if let Some(guest) = cluster.guests.get_mut(&self.newid) {
+            guest.config.insert(key, line);
+        }
+        self.copied += 1;
+        Ok(())
+    }
+
+    /// The next disk, or the end.
+    fn go_on(&mut self, cluster: &mut Cluster, log: &mut Vec<String>) -> Answer<Next> {
+        if let Some(seconds) = self.begin_disk(cluster, log)? {
+            return Ok(Next::After(seconds));
+        }
+        if let Some(guest) = cluster.guests.get_mut(&self.newid) {
+            guest.config.remove("lock");
+        }
+        // Membership comes last: only now may a token with rights by pool look.
+        cluster.join_pool(self.newid, self.pool.as_deref());
+        Ok(Next::Done(Ok(())))
+    }
+
+    /// Refuses to go on without a source.
+    fn check_source(&self, cluster: &Cluster) -> Answer<()> {
+        if cluster.guests.contains_key(&self.source) {
+            return Ok(());
+        }
+        let (noun, id, node) = (self.kind.noun(), self.source, &self.node);
+        let text = format!("unable to find configuration file for {noun} {id} on node '{node}'");
+        Err(Refusal::fail(text))
     }
 
     /// Takes back the id and every volume made for it.
@@ -432,33 +457,20 @@ impl Work for CloneWork {
                 },
                 Err(refusal) => self.fail(cluster, &refusal),
             },
-            2 => Next::After(0.1),
+            2 => Next::After(0.15),
             3 => {
-                if !cluster.guests.contains_key(&self.source) {
-                    let text = format!(
-                        "unable to find configuration file for {} {} on node '{}'",
-                        self.kind.noun(),
-                        self.source,
-                        self.node
-                    );
-                    return self.fail(cluster, &Refusal::fail(text));
-                }
-                self.write_config(cluster);
-                Next::After(self.seconds(cluster))
+                let begun = self.check_source(cluster).and_then(|()| {
+                    self.write_config(cluster);
+                    self.go_on(cluster, log)
+                });
+                begun.unwrap_or_else(|refusal| self.fail(cluster, &refusal))
             }
             _ => {
-                if !cluster.guests.contains_key(&self.source) {
-                    return self.fail(cluster, &Refusal::fail("source is gone"));
-                }
-                if let Err(refusal) = self.copy(cluster, log) {
-                    return self.fail(cluster, &refusal);
-                }
-                if let Some(guest) = cluster.guests.get_mut(&self.newid) {
-                    guest.config.remove("lock");
-                }
-                // Membership comes last: only now may a token with rights by pool look.
-                cluster.join_pool(self.newid, self.pool.as_deref());
-                Next::Done(Ok(()))
+                let ended = self
+                    .check_source(cluster)
+                    .and_then(|()| self.end_disk(cluster));
+                let next = ended.and_then(|()| self.go_on(cluster, log));
+                next.unwrap_or_else(|refusal| self.fail(cluster, &refusal))
             }
         }
     }

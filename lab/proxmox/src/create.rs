@@ -24,6 +24,8 @@ pub(crate) struct CreateWork {
     pool: Option<String>,
     start: Option<crate::access::Caller>,
     made: Vec<String>,
+    /// The config the guest gets in the end.
+    built: BTreeMap<String, String>,
 }
 
 impl Cluster {
@@ -82,6 +84,7 @@ impl Cluster {
             pool,
             start: start.then(|| who.clone()),
             made: Vec::new(),
+            built: BTreeMap::new(),
         };
         Ok(json!(self.fork(
             &node,
@@ -160,9 +163,11 @@ impl CreateWork {
         config.entry("vmgenid".to_owned()).or_insert(genid);
         let meta = format!("creation-qemu={QEMU},ctime={}", cluster.unix());
         config.insert("meta".to_owned(), meta);
+        // While volumes are filled, the config says no more than that it is being made.
         if let Some(guest) = cluster.guests.get_mut(&self.vmid) {
-            guest.config = config;
+            guest.config = [("lock".to_owned(), "create".to_owned())].into();
         }
+        self.built = config;
         Ok(())
     }
 
@@ -178,7 +183,7 @@ impl CreateWork {
                 .map(|v| v.size)
         };
         let bytes: u64 = self.set.values().filter_map(import).sum();
-        0.1 + bytes as f64 / (1024.0 * 1024.0 * 1024.0)
+        0.1 + cluster.copy_seconds(bytes, None)
     }
 }
 
@@ -211,12 +216,17 @@ impl Work for CreateWork {
                 share: Share::Alone,
                 patience: CREATE_LOCK_WAIT,
             },
-            1 => Next::After(self.seconds(cluster)),
-            _ => {
-                if let Err(refusal) = self.build(cluster, log) {
+            1 => match self.build(cluster, log) {
+                Ok(()) => Next::After(self.seconds(cluster)),
+                Err(refusal) => {
                     cluster.undo_create(&self.node, self.vmid, &mut self.made);
                     let text = format!("unable to create VM {} - {}", self.vmid, refusal.as_exit());
-                    return Next::Done(Err(Refusal::fail(text)));
+                    Next::Done(Err(Refusal::fail(text)))
+                }
+            },
+            _ => {
+                if let Some(guest) = cluster.guests.get_mut(&self.vmid) {
+                    guest.config = std::mem::take(&mut self.built);
                 }
                 cluster.join_pool(self.vmid, self.pool.as_deref());
                 if let Some(who) = self.start.take() {

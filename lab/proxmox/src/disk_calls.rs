@@ -6,15 +6,12 @@ use crate::access::Caller;
 use crate::call::Call;
 use crate::engine::{LOCK_WAIT, Next, Share, Work};
 use crate::keys;
-use crate::model::{Cluster, GuestKind};
+use crate::model::{Change, Cluster, GuestKind};
 use crate::property::Drive;
 use crate::refusal::{Answer, Refusal};
-use crate::size::{GIB, parse_size, render_size};
+use crate::size::{parse_size, render_size};
 use crate::store::{NewVolume, Rename};
-use crate::update::{Update, check_lock};
-
-/// Bytes a second a move copies.
-const COPY_RATE: f64 = 4.0 * GIB as f64;
+use crate::update::{ConfigWork, Update, check_lock};
 
 impl Cluster {
     /// `PUT /nodes/N/{qemu,lxc}/ID/resize`.
@@ -65,6 +62,22 @@ impl Cluster {
         self.need_lock(call.vmid(), LOCK_WAIT)?;
         self.run_update(&update)?;
         Ok(Value::Null)
+    }
+
+    /// The asynchronous one: digest, rights and `lock` are judged before there is a task.
+    pub(crate) fn post_config(&mut self, call: &Call<'_>) -> Answer<Value> {
+        let (node, vmid) = (call.node().to_owned(), call.vmid());
+        let update = self.plan_update(call.who, &node, vmid, call.p.clone())?;
+        self.need_lock(vmid, LOCK_WAIT)?;
+        self.check_update_now(&update)?;
+        let work = Box::new(ConfigWork(update));
+        Ok(json!(self.fork(
+            &node,
+            "qmconfig",
+            &vmid.to_string(),
+            call.who,
+            work
+        )))
     }
 
     /// `POST /nodes/N/{qemu,lxc}/ID/template`.
@@ -389,7 +402,7 @@ impl MoveWork {
             volume.data = source.data;
         }
         self.made = Some(volid);
-        Ok(0.2 + source.size as f64 / COPY_RATE)
+        Ok(0.2 + cluster.copy_seconds(source.size, None))
     }
 
     fn finish(&mut self, cluster: &mut Cluster) -> Answer<()> {
@@ -526,9 +539,12 @@ impl ReassignWork {
         let size = cluster.known_volume(&self.node, drive.file())?.size;
         drive.0.options.insert("size".to_owned(), render_size(size));
         if let Some(target) = cluster.guests.get_mut(&self.to) {
-            target.config.insert(self.slot.clone(), drive.render());
+            target
+                .pending
+                .insert(self.slot.clone(), Change::Set(drive.render()));
         }
-        Ok(())
+        // The rename stands even if the target's QEMU does not take the disk.
+        cluster.settle(self.to)
     }
 }
 

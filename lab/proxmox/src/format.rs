@@ -233,6 +233,14 @@ const DISK_OPTIONS: &[&str] = &[
     "iops_rd",
     "iops_wr",
     "volume",
+    "version",
+    "efitype",
+    "pre-enrolled-keys",
+    "ms-cert",
+    "version",
+    "efitype",
+    "pre-enrolled-keys",
+    "ms-cert",
 ];
 
 /// A disk or CD-ROM line of a QEMU guest.

@@ -362,6 +362,9 @@ impl CreateWork {
         ]
         .into_iter()
         .find(|k| file.starts_with(k));
+        if kind.is_none() && !config.contains_key("ostype") {
+            return Err(Refusal::fail("unable to detect OS distribution"));
+        }
         for (key, value) in [
             ("arch", "amd64"),
             ("ostype", kind.unwrap_or("unmanaged")),

@@ -246,6 +246,9 @@ pub struct World {
     /// Nodes have EFI firmware.
     #[serde(default = "enabled")]
     pub efi: bool,
+    /// MiB a second that copying a disk makes.
+    #[serde(default = "copy_rate")]
+    pub copy_mib_per_s: u32,
     /// Guests whose QEMU does not answer a hot-plug.
     #[serde(default)]
     pub hung: BTreeSet<u32>,
@@ -257,12 +260,17 @@ pub struct World {
     pub lists_go_back: bool,
 }
 
+fn copy_rate() -> u32 {
+    1024
+}
+
 impl Default for World {
     fn default() -> Self {
         Self {
             answers_shutdown: true,
             kvm: true,
             efi: true,
+            copy_mib_per_s: copy_rate(),
             hung: BTreeSet::new(),
             statd_stopped: false,
             lists_go_back: false,
@@ -337,6 +345,15 @@ impl Cluster {
     pub(crate) fn draw_mac(&mut self) -> String {
         let d = self.draw().to_uppercase();
         format!("BC:24:11:{}:{}:{}", &d[..2], &d[2..4], &d[4..6])
+    }
+
+    /// Seconds that copying takes; `limit` is in KiB a second.
+    pub(crate) fn copy_seconds(&self, bytes: u64, limit: Option<i64>) -> f64 {
+        let rate = f64::from(self.world.copy_mib_per_s.max(1)) * 1024.0;
+        let rate = limit
+            .filter(|n| *n > 0)
+            .map_or(rate, |n| rate.min(n as f64));
+        bytes as f64 / 1024.0 / rate
     }
 
     /// The pool a guest is in.

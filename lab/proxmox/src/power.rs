@@ -7,12 +7,14 @@ use crate::clone::bridge_of;
 use crate::engine::{LOCK_WAIT, Next, Share, Work};
 use crate::keys;
 use crate::model::{Cluster, GuestKind, Power};
-use crate::property::Drive;
+use crate::property::{Drive, Property};
 use crate::refusal::{Answer, Refusal};
 use crate::update::check_lock;
 
 /// Seconds a shutdown waits for the guest when nobody says.
 const SHUTDOWN_TIMEOUT: f64 = 60.0;
+/// MTU of every bridge.
+const BRIDGE_MTU: u32 = 1500;
 /// Seconds a guest that answers takes to shut down.
 const ANSWERED: f64 = 2.0;
 
@@ -187,13 +189,18 @@ impl Cluster {
                 warnings += 1;
             }
             if keys::is_net(key) {
-                self.check_bridge_is_up(node, kind, line)?;
+                self.check_bridge_is_up(node, kind, key, line)?;
+            }
+        }
+        if let Some(custom) = guest.get("cicustom") {
+            for (_, volid) in Property::parse(custom, "").options {
+                self.known_volume(node, &volid)?;
             }
         }
         Ok(warnings)
     }
 
-    fn check_bridge_is_up(&self, node: &str, kind: GuestKind, line: &str) -> Answer<()> {
+    fn check_bridge_is_up(&self, node: &str, kind: GuestKind, key: &str, line: &str) -> Answer<()> {
         let (Some(bridge), _) = bridge_of(kind, line) else {
             return Ok(());
         };
@@ -201,10 +208,26 @@ impl Cluster {
             .nodes
             .get(node)
             .is_some_and(|n| n.bridges.contains(&bridge));
-        if local || self.sdn.runs_vnet(&bridge) {
-            return Ok(());
+        if !local && !self.sdn.runs_vnet(&bridge) {
+            return Err(Refusal::fail(format!("bridge '{bridge}' does not exist")));
         }
-        Err(Refusal::fail(format!("bridge '{bridge}' does not exist")))
+        if !local && self.sdn.zone_of(&bridge).is_none() {
+            // The vnet is about to go: its bridge is up, its definition is not there.
+            return Err(Refusal::fail("start failed: QEMU exited with code 1"));
+        }
+        let nic = Property::parse(line, "");
+        let mtu = nic
+            .get("mtu")
+            .and_then(|m| m.parse::<u32>().ok())
+            .unwrap_or(0);
+        if kind == GuestKind::Qemu && mtu > BRIDGE_MTU {
+            return Err(Refusal::fail(format!(
+                "netdev {key}: MTU '{mtu}' is bigger than the bridge MTU '{BRIDGE_MTU}' - adjust \
+                 the MTU for the network device in the VM configuration, while ensuring that the \
+                 bridge is configured as desired."
+            )));
+        }
+        Ok(())
     }
 }
 

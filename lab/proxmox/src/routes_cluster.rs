@@ -153,6 +153,11 @@ fn network(c: &mut Cluster, q: &Call<'_>) -> Answer<Out> {
     Ok(json!(rows).into())
 }
 
+/// A list with nothing in it: this cluster has none of these.
+fn none(_: &mut Cluster, _: &Call<'_>) -> Answer<Out> {
+    Ok(json!([]).into())
+}
+
 fn version(_: &mut Cluster, _: &Call<'_>) -> Answer<Out> {
     Ok(json!({ "version": "9.1.7", "release": "9.1", "repoid": "0307225d" }).into())
 }
@@ -309,6 +314,24 @@ pub(crate) const ROUTES: &[Route] = &[
     call("PUT", "/cluster/sdn", SDN_ADMIN, &[RELEASE], |c, q| {
         c.sdn_apply(q).map(Into::into)
     }),
+    call(
+        "GET",
+        "/cluster/sdn/controllers",
+        Perm::Anyone,
+        &[VIEW],
+        none,
+    ),
+    call("GET", "/cluster/sdn/dns", Perm::Anyone, &[], none),
+    call("GET", "/cluster/sdn/ipams", Perm::Anyone, &[], |_, _| {
+        Ok(json!([{ "ipam": "pve", "type": "pve" }]).into())
+    }),
+    call(
+        "GET",
+        "/cluster/ha/resources",
+        Perm::All("/", &["Sys.Audit"]),
+        &[],
+        none,
+    ),
     call(
         "POST",
         "/cluster/sdn/lock",

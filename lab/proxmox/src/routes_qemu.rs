@@ -1,6 +1,6 @@
 //! Lists the calls on QEMU guests.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::format;
 use crate::keys;
@@ -10,7 +10,6 @@ use crate::refusal::Refusal;
 use crate::routes::{Perm, Route, call};
 use crate::schema::{COUNT, Kind, Param, TEXT, may, need};
 use crate::snapshot::Deed;
-use crate::update::ConfigWork;
 
 const SKIPLOCK: Param = may("skiplock", Kind::Bool);
 const AUDIT: Perm = Perm::All("/vms/{vmid}", &["VM.Audit"]);
@@ -215,12 +214,7 @@ pub(crate) const ROUTES: &[Route] = &[
         perm: CONFIG,
         params: &[UPDATE, BACKGROUND],
         more: Some(keys::qemu),
-        run: |c, q| {
-            let update = c.plan_update(q.who, q.node(), q.vmid(), q.p.clone())?;
-            let (node, id) = (q.node().to_owned(), q.vmid().to_string());
-            let work = Box::new(ConfigWork(update));
-            Ok(json!(c.fork(&node, "qmconfig", &id, q.who, work)).into())
-        },
+        run: |c, q| c.post_config(q).map(Into::into),
     },
     call(
         "GET",

@@ -20,8 +20,8 @@ pub struct SeedStorage {
     #[serde(rename = "type")]
     pub kind: Kind,
     pub content: BTreeSet<String>,
-    /// GiB.
-    pub size: u64,
+    /// With a unit: `200G`.
+    pub size: String,
     #[serde(default)]
     pub shared: bool,
     #[serde(default)]
@@ -159,7 +159,7 @@ impl Seed {
                     name: "local".to_owned(),
                     kind: Kind::Dir,
                     content: set(&["images", "rootdir", "vztmpl", "iso", "import", "snippets"]),
-                    size: 200,
+                    size: "200G".to_owned(),
                     shared: false,
                     nodes: BTreeSet::new(),
                     path: Some("/var/lib/vz".to_owned()),
@@ -169,7 +169,7 @@ impl Seed {
                     name: "ssd".to_owned(),
                     kind: Kind::Rbd,
                     content: set(&["images", "rootdir"]),
-                    size: 2000,
+                    size: "2000G".to_owned(),
                     shared: true,
                     nodes: BTreeSet::new(),
                     path: None,
@@ -383,7 +383,7 @@ fn make_storage(seed: &SeedStorage, nodes: &[String], ctime: i64) -> Storage {
         shared: seed.shared,
         nodes: seed.nodes.clone(),
         enabled: true,
-        total: seed.size * GIB,
+        total: parse_size(&seed.size, 1).unwrap_or(100 * GIB),
         path: seed.path.clone(),
         full: false,
         preallocate: false,

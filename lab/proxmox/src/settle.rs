@@ -92,7 +92,7 @@ impl Cluster {
         };
         match (change, held) {
             (Change::Drop { .. }, None) => Ok(true),
-            (Change::Drop { .. }, Some(held)) if held.is_cdrom() => Ok(held.is_cloudinit()),
+            (Change::Drop { .. }, Some(held)) if held.is_cdrom() => Ok(false),
             (Change::Drop { .. }, Some(held)) if hot => unplugs(&held).map(|()| true),
             (Change::Drop { .. }, Some(_)) => Ok(false),
             (Change::Set(line), Some(held)) => {

@@ -85,12 +85,11 @@ impl Cluster {
             skiplock,
         };
         self.guest_on(GuestKind::Qemu, node, vmid)?;
-        self.check_update_now(&update)?;
         Ok(update)
     }
 
     /// What is judged under the file lock: digest and `lock`.
-    fn check_update_now(&self, update: &Update) -> Answer<()> {
+    pub(crate) fn check_update_now(&self, update: &Update) -> Answer<()> {
         let guest = self.qemu(update.vmid)?;
         if update.digest.as_ref().is_some_and(|d| *d != guest.digest()) {
             return Err(Refusal::fail(
@@ -152,10 +151,18 @@ impl Cluster {
                 self.check_guest(who, vmid, pool, right)
             }
             // A serial port of a real device is root's; a socket is not.
-            Right::ByValue if value.is_none_or(|v| v == "socket") => {
+            Right::ByValue if value.is_none_or(|v| v == "socket" || v == "spice") => {
                 self.check_guest(who, vmid, pool, "VM.Config.HWType")
             }
-            Right::ByValue => Err(superuser()),
+            Right::ByValue => {
+                let what = if key.starts_with("hostpci") {
+                    "non-mapped"
+                } else {
+                    "real"
+                };
+                let text = format!("only root can set '{key}' config for {what} devices");
+                Err(Refusal::fail(text))
+            }
         }
     }
 
@@ -319,6 +326,23 @@ impl Cluster {
 
     fn write_set(&mut self, update: &Update, key: &str, value: &str) -> Answer<()> {
         let vmid = update.vmid;
+        if key == "sshkeys" && value.is_empty() {
+            // An empty list of keys is taken and changes nothing.
+            return Ok(());
+        }
+        let adds_cdrom = keys::is_drive(key)
+            && Drive::parse(value).is_cdrom()
+            && !Drive::parse(value).is_cloudinit()
+            && self.qemu(vmid)?.get(key).is_none();
+        if adds_cdrom && let Some(guest) = self.guests.get_mut(&vmid) {
+            let mut order = guest.next_boot_order();
+            if !order.is_empty() {
+                order.push(key.to_owned());
+                guest
+                    .pending
+                    .insert("boot".to_owned(), Change::Set(render_boot(&order)));
+            }
+        }
         let value = if keys::is_drive(key) {
             if let Some(Change::Set(waiting)) = self.qemu(vmid)?.pending.get(key).cloned()
                 && waiting != value
@@ -365,6 +389,8 @@ impl Cluster {
                 self.check_boot(vmid, value)?;
                 value.to_owned()
             }
+            // An empty value is kept as a blank.
+            _ if value.is_empty() => " ".to_owned(),
             _ => value.to_owned(),
         })
     }

@@ -73,12 +73,12 @@ impl Player {
         let seed: Seed = serde_json::from_value(json!({
             "nodes": ["pve1"],
             "storages": [
-                { "name": "local", "type": "dir", "size": 252, "path": "/var/lib/vz",
+                { "name": "local", "type": "dir", "size": "252G", "path": "/var/lib/vz",
                   "content": ["images", "rootdir", "vztmpl", "iso", "import", "snippets", "backup"],
                   "files": snippets(&recording.scenario) },
-                { "name": "two", "type": "dir", "size": 252, "path": "/srv/two",
+                { "name": "two", "type": "dir", "size": "252G", "path": "/srv/two",
                   "content": ["images", "rootdir", "snippets"] },
-                { "name": "tiny", "type": "dir", "size": 1, "path": "/srv/tiny",
+                { "name": "tiny", "type": "dir", "size": "40M", "path": "/srv/tiny",
                   "content": ["images", "rootdir"] },
             ],
             "users": { "root@pam": PASSWORD },
