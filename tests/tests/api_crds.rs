@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use bb_lab_harness::{paths, shared};
 use bb_tests::site::{client_of, documents};
-use kube::api::{Api, ApiResource, DynamicObject, PostParams, ValidationDirective};
+use kube::api::{Api, ApiResource, DynamicObject, PostParams};
 use kube::core::GroupVersionKind;
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
@@ -24,15 +24,18 @@ fn api(client: &Client, object: &Value) -> Api<DynamicObject> {
     }
 }
 
+/// Creates an object as kubectl does, unknown fields refused; kube's own parameters have no
+/// place for that.
 async fn create(client: &Client, object: &Value, dry_run: bool) -> kube::Result<DynamicObject> {
-    let params = PostParams {
-        dry_run,
-        field_manager: Some("test".to_owned()),
-        field_validation: Some(ValidationDirective::Strict),
-    };
-    let object: DynamicObject = serde_json::from_value(object.clone()).expect("an object");
-    let value = serde_json::to_value(&object).expect("an object");
-    api(client, &value).create(&params, &object).await
+    let dry_run = if dry_run { "&dryRun=All" } else { "" };
+    let api = api(client, object);
+    let url = format!("{}?fieldManager=test&fieldValidation=Strict{dry_run}", api.resource_url());
+    let body = serde_json::to_vec(object).expect("a value is JSON");
+    let request = http::Request::post(url)
+        .header("content-type", "application/json")
+        .body(body)
+        .expect("the parts of a request are well-formed");
+    client.request(request).await
 }
 
 fn of(kind: &str, name: &str, spec: Value) -> Value {
@@ -242,7 +245,7 @@ fn immutable() -> Vec<(Value, Value, &'static [&'static str])> {
     reg["metadata"]["name"] = json!("fixed");
     let mut prov = router(json!({}));
     prov["metadata"]["name"] = json!("fixed");
-    let one = |object: &Value, pointer: &'static str, value: Value, words| {
+    let one = |object: &Value, pointer: &'static str, value: Value, words: &'static [&'static str]| {
         (object.clone(), changed(object, &[(pointer, value)]), words)
     };
     vec![
