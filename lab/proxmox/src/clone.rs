@@ -166,6 +166,10 @@ impl Cluster {
     }
 
     fn check_clone_features(&self, work: &CloneWork) -> Answer<()> {
+        if work.kind == GuestKind::Lxc {
+            // A container's volumes are judged in the task.
+            return Ok(());
+        }
         for (key, file) in work.disks(self) {
             let volume = self.volid(&file)?;
             let is_base = crate::volume::stem(&volume.name).starts_with("base");
@@ -221,7 +225,9 @@ impl CloneWork {
             };
             copies.then(|| (k.clone(), drive.file().to_owned()))
         };
-        config.iter().filter_map(disk).collect()
+        let mut disks: Vec<(String, String)> = config.iter().filter_map(disk).collect();
+        disks.sort_by_key(|(k, _)| keys::volume_order(k));
+        disks
     }
 
     /// Takes the id: from here on it is used, and hidden from who has rights by pool only.

@@ -132,7 +132,9 @@ fn with_prefix(refusal: Refusal, prefix: &str) -> Refusal {
 impl CreateWork {
     fn build(&mut self, cluster: &mut Cluster, log: &mut Vec<String>) -> Answer<()> {
         let mut config = BTreeMap::new();
-        for (key, value) in self.set.clone() {
+        let mut order: Vec<(String, String)> = self.set.clone().into_iter().collect();
+        order.sort_by_key(|(k, _)| keys::volume_order(k));
+        for (key, value) in order {
             if keys::is_drive(&key) {
                 let made = cluster.make_drive(self.vmid, &key, &value)?;
                 if let Some(volid) = made.created {

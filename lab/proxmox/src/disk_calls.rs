@@ -230,6 +230,7 @@ impl Cluster {
             disk,
             to: target,
             slot,
+            renamed: None,
         };
         let file = work.check(self, call)?;
         let sid = self.volid(&file)?.storage;
@@ -459,6 +460,8 @@ struct ReassignWork {
     disk: String,
     to: u32,
     slot: String,
+    /// The disk under its new name, not yet in a config.
+    renamed: Option<Drive>,
 }
 
 impl ReassignWork {
@@ -508,7 +511,8 @@ impl ReassignWork {
         Ok(file)
     }
 
-    fn run(&self, cluster: &mut Cluster, log: &mut Vec<String>) -> Answer<()> {
+    /// Gives the volume its new name. A worker killed after this leaves it in no config.
+    fn rename(&mut self, cluster: &mut Cluster, log: &mut Vec<String>) -> Answer<()> {
         let source = cluster.guest_on(GuestKind::Qemu, &self.node, self.from)?;
         let line = source.get(&self.disk).unwrap_or_default().to_owned();
         log.push(format!(
@@ -517,6 +521,15 @@ impl ReassignWork {
         ));
         let mut drive = Drive::parse(&line);
         drive.0.head = cluster.rename(&self.node, drive.file(), &Rename::Owner(self.to))?;
+        self.renamed = Some(drive);
+        Ok(())
+    }
+
+    /// Takes the disk out of one config and puts it into the other.
+    fn rewrite(&mut self, cluster: &mut Cluster) -> Answer<()> {
+        let Some(mut drive) = self.renamed.take() else {
+            return Ok(());
+        };
         if let Some(source) = cluster.guests.get_mut(&self.from) {
             source.config.remove(&self.disk);
             let order: Vec<String> = source
@@ -561,8 +574,12 @@ impl Work for ReassignWork {
                 share: Share::Alone,
                 patience: LOCK_WAIT,
             },
-            2 => Next::After(0.1),
-            _ => Next::Done(self.run(cluster, log)),
+            2 => Next::After(0.05),
+            3 => match self.rename(cluster, log) {
+                Err(refusal) => Next::Done(Err(refusal)),
+                Ok(()) => Next::After(0.05),
+            },
+            _ => Next::Done(self.rewrite(cluster)),
         }
     }
 }

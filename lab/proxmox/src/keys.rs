@@ -31,6 +31,20 @@ pub(crate) fn is_net(key: &str) -> bool {
     matches!(numbered(key), Some(("net", n)) if n < 32)
 }
 
+/// Where a volume's key comes in the order the product goes through them: root file system and
+/// mount points, then buses, each by number.
+pub(crate) fn volume_order(key: &str) -> (usize, u32) {
+    const BUSES: &[&str] = &["mp", "ide", "scsi", "virtio", "sata", "efidisk", "tpmstate"];
+    match numbered(key) {
+        Some((bus, n)) => {
+            let at = BUSES.iter().position(|b| *b == bus);
+            (at.map_or(BUSES.len() + 1, |i| i + 1), n)
+        }
+        None if key == "rootfs" => (0, 0),
+        None => (BUSES.len() + 1, 0),
+    }
+}
+
 /// The slots `disk=` of resize and move may name, in the product's order.
 pub(crate) fn drive_names() -> Vec<String> {
     let mut out = Vec::new();

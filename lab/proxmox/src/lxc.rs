@@ -328,7 +328,10 @@ impl Cluster {
 impl CreateWork {
     fn build(&mut self, cluster: &mut Cluster, log: &mut Vec<String>) -> Answer<()> {
         let mut config = BTreeMap::new();
-        for (key, value) in self.set.clone() {
+        let mut keys: Vec<String> = self.set.keys().cloned().collect();
+        keys.sort_by_key(|k| keys::volume_order(k));
+        for key in keys {
+            let value = self.set.get(&key).cloned().unwrap_or_default();
             let value = if keys::is_mount(&key) {
                 let (line, created) = cluster.make_mount(self.vmid, &value)?;
                 self.made.extend(created);

@@ -322,6 +322,9 @@ pub(crate) const ROUTES: &[Route] = &[
         none,
     ),
     call("GET", "/cluster/sdn/dns", Perm::Anyone, &[], none),
+    call("GET", "/cluster/sdn/fabrics", Perm::Anyone, &[], |_, _| {
+        index("subdir", &["fabric", "node", "all"])
+    }),
     call("GET", "/cluster/sdn/ipams", Perm::Anyone, &[], |_, _| {
         Ok(json!([{ "ipam": "pve", "type": "pve" }]).into())
     }),

@@ -472,7 +472,7 @@ impl Cluster {
             .check_token(call.p.get("lock-token"))
             .map_err(|r| r.within("could not rollback SDN configuration: "))?;
         self.sdn.config = self.sdn.running.clone().unwrap_or_default();
-        if call.p.get("release-lock") != Some("0") {
+        if call.p.flag("release-lock") {
             self.sdn.lock = None;
         }
         Ok(Value::Null)

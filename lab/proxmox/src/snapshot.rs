@@ -147,10 +147,7 @@ impl SnapshotWork {
                 return Err(Refusal::fail(text));
             }
             for volid in self.volumes(cluster)? {
-                let id = cluster.volid(&volid)?;
-                let raw = cluster.known_volume(&self.node, &volid)?.format == "raw";
-                let kind = cluster.storage(&id.storage)?.kind;
-                if (kind.is_file_based() && raw) || kind == Kind::Lvm {
+                if !self.can_snapshot(cluster, &volid) {
                     return Err(Refusal::fail("snapshot feature is not available"));
                 }
             }
@@ -158,6 +155,19 @@ impl SnapshotWork {
             self.volumes(cluster)?;
         }
         Ok(())
+    }
+
+    /// Whether a volume can hold snapshots; one that cannot be read cannot.
+    fn can_snapshot(&self, cluster: &Cluster, volid: &str) -> bool {
+        let Ok(id) = cluster.volid(volid) else {
+            return false;
+        };
+        let Ok(volume) = cluster.known_volume(&self.node, volid) else {
+            return false;
+        };
+        let kind = cluster.storages.get(&id.storage).map(|s| s.kind);
+        let raw_file = kind.is_some_and(Kind::is_file_based) && volume.format == "raw";
+        !raw_file && kind != Some(Kind::Lvm)
     }
 
     fn take(&self, cluster: &mut Cluster) -> Answer<()> {

@@ -25,7 +25,7 @@ impl Cluster {
             .volumes_on(sid, call.node())
             .into_iter()
             .filter(|(_, v)| wanted.is_none_or(|w| w == v.content.word()))
-            .filter(|(_, v)| vmid.is_none() || v.owner.is_none() || v.owner == vmid)
+            .filter(|(_, v)| vmid.is_none() || v.owner == vmid || v.content == Content::Snippets)
             .filter(|(volid, _)| self.check_volume(call.who, vmid, volid).is_ok())
             .map(|(volid, v)| self.content_row(&volid, &v))
             .collect();

@@ -198,12 +198,17 @@ fn content(rows: &[Value], context: &Context<'_>) -> BTreeMap<String, Value> {
         })
         .map(|r| {
             let volid = r["volid"].as_str().unwrap_or_default().to_owned();
-            (
-                volid,
-                pick(r, &["content", "format", "size", "vmid", "parent"]),
-            )
+            (volid, pick(r, content_keys(r)))
         })
         .collect()
+}
+
+/// Keys of a volume that are compared; files that belong to no guest have other sizes here.
+fn content_keys(row: &Value) -> &'static [&'static str] {
+    if row["vmid"].is_null() {
+        return &["content", "format"];
+    }
+    &["content", "format", "size", "vmid", "parent"]
 }
 
 /// Which of the scenario's guests a list has, with what is in it at once.

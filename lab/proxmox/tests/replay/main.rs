@@ -18,7 +18,8 @@ use recording::Recording;
 
 /// The recordings, by the number their file begins with.
 const SCENARIOS: &[&str] = &[
-    "001", "003", "004", "005", "006", "009", "010", "027", "028",
+    "001", "003", "004", "005", "006", "007", "009", "010", "011", "014", "016", "027", "027b",
+    "028", "028b", "029",
 ];
 /// Share of the driver's steps that have to match.
 const WANTED: f64 = 0.80;

@@ -27,6 +27,8 @@ const WAITS: &[(&str, u64, f64)] = &[
     ("027", 66, 5.0),
     ("027", 80, 60.0),
     ("027", 97, 2.0),
+    ("027b", 28, 2.0),
+    ("029", 118, 1.0),
     // The start of a create is a task of its own.
     ("027", 103, 2.0),
 ];
@@ -51,11 +53,24 @@ const CLEANED: &[(&str, u64, &[u32])] = &[
         &[202, 204, 207, 210, 211, 212, 213, 214, 215, 216, 218],
     ),
     ("006", 117, &[400]),
+    ("011", 162, &[600]),
+    ("029", 128, &[2900, 2901, 2902]),
+];
+
+/// Workers the recorder killed before a step.
+const KILLED: &[(&str, u64)] = &[("027b", 28)];
+/// Guests whose QEMU the recorder stopped before a step, and let go on before another.
+const HUNG: &[(&str, u64, u64, u32)] = &[
+    ("028b", 50, 54, 2882),
+    ("029", 99, 104, 2901),
+    ("029", 117, 123, 2901),
 ];
 
 /// Plays one recording.
 pub(crate) struct Player {
     scenario: String,
+    /// The lock token of SDN.
+    lock_token: String,
     running: Running,
     client: reqwest::Client,
     guests: BTreeSet<u64>,
@@ -75,7 +90,7 @@ impl Player {
             "storages": [
                 { "name": "local", "type": "dir", "size": "252G", "path": "/var/lib/vz",
                   "content": ["images", "rootdir", "vztmpl", "iso", "import", "snippets", "backup"],
-                  "files": snippets(&recording.scenario) },
+                  "files": files(&recording.scenario) },
                 { "name": "two", "type": "dir", "size": "252G", "path": "/srv/two",
                   "content": ["images", "rootdir", "snippets"] },
                 { "name": "tiny", "type": "dir", "size": "40M", "path": "/srv/tiny",
@@ -97,6 +112,7 @@ impl Player {
         .unwrap();
         Self {
             scenario: recording.scenario.clone(),
+            lock_token: String::new(),
             running,
             client: reqwest::Client::new(),
             guests: recording.guests(),
@@ -147,6 +163,26 @@ impl Player {
         let wait = WAITS.iter().find(|(s, n, _)| here(s, *n));
         self.running
             .advance(wait.map_or(PAUSE, |(_, _, seconds)| *seconds));
+        if KILLED.iter().any(|(s, n)| here(s, *n)) {
+            let kill = |c: &mut bb_lab_proxmox::model::Cluster| {
+                let running = c.tasks.all.values().find(|t| t.is_running());
+                let upid = running.map(|t| t.upid.clone());
+                upid.map(|upid| c.kill_task(&upid))
+            };
+            assert_eq!(
+                self.running.with(kill),
+                Some(true),
+                "there is a worker to kill"
+            );
+        }
+        for (scenario, from, to, vmid) in HUNG {
+            if here(scenario, *from) {
+                self.running.with(|c| c.world.hung.insert(*vmid));
+            }
+            if here(scenario, *to) {
+                self.running.with(|c| c.world.hung.remove(vmid));
+            }
+        }
         for (_, _, guests) in CLEANED.iter().filter(|(s, n, _)| here(s, *n)) {
             // Clones go before what they are linked to.
             for vmid in guests.iter().rev() {
@@ -220,6 +256,9 @@ impl Player {
                     .and_then(|v| v.as_str().map(str::to_owned))
             })
         };
+        if step.path == "/cluster/sdn/lock" && step.method == "POST" && got.status == 200 {
+            self.lock_token = ours.as_str().unwrap_or_default().to_owned();
+        }
         if let (Some(a), Some(b)) = (digest(theirs), digest(ours)) {
             self.digests.insert(a, b);
         }
@@ -339,6 +378,7 @@ impl Player {
                     self.ticket("root@pam").await.0
                 }
                 ("password", _) => PASSWORD.to_owned(),
+                ("lock-token", "<hidden>") => self.lock_token.clone(),
                 _ => text,
             };
             out.push((key.clone(), text));
@@ -388,10 +428,11 @@ impl Player {
 }
 
 /// Files that lay on the recorded machine's storage at the time.
-fn snippets(scenario: &str) -> Vec<&'static str> {
-    if ["003", "027", "028"].contains(&scenario) {
-        vec!["snippets/ok.yaml"]
-    } else {
-        Vec::new()
+fn files(scenario: &str) -> Vec<&'static str> {
+    match scenario {
+        "003" | "027" | "027b" | "028" | "028b" | "029" => vec!["snippets/ok.yaml"],
+        "011" => vec!["iso/a.iso"],
+        "016" => vec!["vztmpl/tiny_1.0_amd64.tar.gz"],
+        _ => Vec::new(),
     }
 }
