@@ -99,6 +99,8 @@ pub enum Verb {
     Get(cmd::get::Args),
     /// Create or change what files describe
     Apply(cmd::apply::Args),
+    /// Delete objects, after asking
+    Delete(cmd::delete::Args),
     /// Wait until objects are ready, or gone
     Wait(cmd::wait::Args),
     /// Print the version of bbctl
@@ -109,7 +111,7 @@ pub enum Verb {
 
 /// The verbs by what they are for, in the order of the help.
 pub const GROUPS: [(&str, &[&str]); 2] = [
-    ("Resources", &["get", "apply", "wait"]),
+    ("Resources", &["get", "apply", "delete", "wait"]),
     ("Help", &["version", "help"]),
 ];
 

@@ -5,6 +5,7 @@ pub mod age;
 pub mod cli;
 pub mod cmd;
 pub mod error;
+pub mod gravity;
 pub mod kinds;
 pub mod manifest;
 pub mod object;

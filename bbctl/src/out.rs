@@ -205,6 +205,11 @@ impl Out {
         self.aside("note", Tone::Faint, text);
     }
 
+    /// Says what a person has to know for the question that follows.
+    pub fn say(&mut self, text: &str) {
+        self.err_line(&tame(text));
+    }
+
     /// Says that something is not as it should be, though it did not fail.
     pub fn warn(&mut self, text: &str) {
         self.aside("warning", Tone::Waiting, text);

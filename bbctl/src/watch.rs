@@ -143,6 +143,12 @@ impl Wanted {
             ..Self::any(target)
         }
     }
+
+    /// What is typed to mean it.
+    #[must_use]
+    pub fn words(&self) -> String {
+        self.target.words()
+    }
 }
 
 /// How the wait for an object ended.
@@ -386,7 +392,10 @@ impl Vigil<'_> {
                 Exit::TimedOut,
                 format!("{} is {what}{after}: {standing}", wanted.target.label()),
             )
-            .hint(format!("see `bbctl describe {}`", wanted.target.words()))
+            .hint(match wanted.target.kind {
+                Some(_) => format!("see `bbctl describe {}`", wanted.target.words()),
+                None => format!("see `kubectl describe {}`", wanted.target.words()),
+            })
         };
         let outcomes = self.wanted.into_iter().map(|wanted| {
             let failure = wanted
@@ -403,7 +412,8 @@ impl Vigil<'_> {
     }
 }
 
-fn absent(target: &Target) -> Failure {
+/// The failure that an object is not there.
+pub(crate) fn absent(target: &Target) -> Failure {
     Failure::new(
         Exit::NotFound,
         format!(

@@ -157,16 +157,7 @@ async fn until_ready(
     let goal = Goal::ready();
     let timeout = timeout.unwrap_or(wait::PATIENCE);
     let outcomes = watch::until(applied, &goal, timeout, session, out).await?;
-    if !out.is_machine() {
-        return wait::report(outcomes, &goal, out);
-    }
-    // The one document is written; what is left to say is how it ended.
-    let mut exit = Exit::Ok;
-    for failure in outcomes.into_iter().filter_map(|outcome| outcome.failure) {
-        out.report(&failure);
-        exit = exit.and(failure.exit);
-    }
-    Ok(exit)
+    wait::close(outcomes, &goal, out)
 }
 
 /// What has to be there before other objects can be.

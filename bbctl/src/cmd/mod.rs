@@ -1,6 +1,7 @@
 //! Turns a verb into what it does: one file per verb.
 
 pub mod apply;
+pub mod delete;
 pub mod get;
 pub mod help;
 pub mod version;
@@ -28,6 +29,15 @@ pub async fn run(cli: Cli, out: &mut Out) -> Result<Exit, Failure> {
             };
             let session = connect_for(waits, &globals, out).await?;
             apply::run(&args, asked, timeout, &session, out).await
+        }
+        Verb::Delete(args) => {
+            let waits = if args.wait {
+                Timeout::State
+            } else {
+                Timeout::Answer
+            };
+            let session = connect_for(waits, &globals, out).await?;
+            delete::run(&args, asked, timeout, &session, out).await
         }
         Verb::Wait(args) => {
             let session = connect_for(Timeout::State, &globals, out).await?;

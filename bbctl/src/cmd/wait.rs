@@ -145,6 +145,22 @@ pub fn report(outcomes: Vec<watch::Outcome>, goal: &Goal, out: &mut Out) -> Resu
     Ok(exit)
 }
 
+/// As [`report`], for a verb that has already written its one document where one was asked for.
+///
+/// # Errors
+/// When stdout is closed.
+pub fn close(outcomes: Vec<watch::Outcome>, goal: &Goal, out: &mut Out) -> Result<Exit, Failure> {
+    if !out.is_machine() {
+        return report(outcomes, goal, out);
+    }
+    let mut exit = Exit::Ok;
+    for failure in outcomes.into_iter().filter_map(|outcome| outcome.failure) {
+        out.report(&failure);
+        exit = exit.and(failure.exit);
+    }
+    Ok(exit)
+}
+
 /// What became of one object, for programs.
 #[must_use]
 pub fn result(target: &Target, word: &str, object: Option<&Object>) -> serde_json::Value {

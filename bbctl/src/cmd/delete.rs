@@ -1,0 +1,303 @@
+//! Turns objects into objects that are gone, after whoever asks for it has confirmed it.
+
+use std::time::Duration;
+
+use kube::api::{DeleteParams, Preconditions};
+use serde_json::json;
+
+use super::wait;
+use crate::error::{Exit, Failure};
+use crate::gravity::{Consequence, Gravity, weigh};
+use crate::manifest::Files;
+use crate::object::Object;
+use crate::out::{Format, Out};
+use crate::resource::{Resolver, Target};
+use crate::select::Selection;
+use crate::session::Session;
+use crate::watch::{self, Goal, Wanted};
+
+const EXAMPLES: &str = "\
+Examples:
+  bbctl delete instance www-1
+  bbctl delete instance/www-1 volume/data --yes --wait
+  bbctl delete tenant acme --confirm=acme
+  bbctl delete -f examples/acme --yes --confirm=acme --dry-run";
+
+/// What `bbctl delete` takes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// KIND NAME..., or KIND/NAME...
+    #[arg(value_name = "KIND NAME")]
+    pub words: Vec<String>,
+    /// What the files describe
+    #[command(flatten)]
+    pub files: Files,
+    /// Answer yes to the question whether to delete
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Confirm what is grave by its name: a Tenant, Region, Provider, a Network in use
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub confirm: Vec<String>,
+    /// Wait until it is gone
+    #[arg(long)]
+    pub wait: bool,
+    /// What is not there is no failure
+    #[arg(long)]
+    pub ignore_not_found: bool,
+    /// Let the server judge and delete nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// An object that is there and what its deletion means.
+struct Doomed {
+    target: Target,
+    object: Object,
+    consequence: Consequence,
+}
+
+/// Deletes, after it was confirmed. What was read before the question is what is deleted: another
+/// object of the same name is not.
+///
+/// # Errors
+/// When it is not confirmed; then nothing is deleted. An object that the server refuses to
+/// delete is reported, the others are deleted.
+pub async fn run(
+    args: &Args,
+    asked: Option<&str>,
+    timeout: Option<Duration>,
+    session: &Session,
+    out: &mut Out,
+) -> Result<Exit, Failure> {
+    let targets = targets(args, asked, session, out).await?;
+    let (doomed, mut exit) = look(args, &targets, session, out).await?;
+    if doomed.is_empty() {
+        return Ok(exit);
+    }
+    if !args.dry_run {
+        confirm(args, &doomed, out).await?;
+    }
+    let mut results = Vec::new();
+    let mut leaving = Vec::new();
+    for Doomed { target, object, .. } in doomed {
+        let word = match delete(args, &target, &object, session).await {
+            Ok(word) => word,
+            Err(failure) => {
+                out.report(&failure);
+                exit = exit.and(failure.exit);
+                continue;
+            }
+        };
+        match out.format() {
+            Format::Json | Format::Yaml => results.push(wait::result(&target, word, None)),
+            Format::Name => out.line(&target.full_name())?,
+            _ if args.dry_run => out.line(&format!("{} {word} (dry run)", target.label()))?,
+            _ => out.line(&format!("{} {word}", target.label()))?,
+        }
+        out.flush()?;
+        if word == DELETING {
+            leaving.push(Wanted::this(target, object.metadata.uid));
+        }
+    }
+    if out.is_machine() {
+        out.document(&json!({"results": results}))?;
+    }
+    if args.dry_run || leaving.is_empty() {
+        return Ok(exit);
+    }
+    if !args.wait {
+        if !out.is_machine() {
+            let words = leaving.first().map(Wanted::words).unwrap_or_default();
+            out.note(&format!("next: bbctl wait {words} --for=delete"));
+        }
+        return Ok(exit);
+    }
+    Ok(exit.and(until_gone(leaving, timeout, session, out).await?))
+}
+
+const DELETED: &str = "deleted";
+const DELETING: &str = "deleting";
+
+async fn until_gone(
+    leaving: Vec<Wanted>,
+    timeout: Option<Duration>,
+    session: &Session,
+    out: &mut Out,
+) -> Result<Exit, Failure> {
+    let timeout = timeout.unwrap_or(wait::PATIENCE);
+    let outcomes = watch::until(leaving, &Goal::Deleted, timeout, session, out).await?;
+    wait::close(outcomes, &Goal::Deleted, out)
+}
+
+async fn targets(
+    args: &Args,
+    asked: Option<&str>,
+    session: &Session,
+    out: &mut Out,
+) -> Result<Vec<Target>, Failure> {
+    let mut targets = Vec::new();
+    let mut resolver = Resolver::default();
+    if !args.files.files.is_empty() {
+        for manifest in args.files.read(asked, out).await? {
+            targets.push(resolver.target(&manifest, session).await?);
+        }
+        // What was made last goes first; namespaces and kinds, which take others along, go last.
+        targets.reverse();
+        targets.sort_by_key(|target| {
+            ["Namespace", "CustomResourceDefinition"].contains(&target.resource.kind.as_str())
+        });
+    }
+    if targets.is_empty() || !args.words.is_empty() {
+        match Selection::parse(&args.words)? {
+            Selection::Named(names) => {
+                targets.extend(
+                    names
+                        .iter()
+                        .map(|(kind, name)| Target::known(kind, name, session)),
+                );
+            }
+            Selection::All(_) => {
+                return Err(Failure::usage("say which: a NAME after the KIND")
+                    .hint("to delete many, name them: KIND NAME NAME..., or -f FILE"));
+            }
+        }
+    }
+    Ok(targets)
+}
+
+/// Reads what is to be deleted, and what that means.
+async fn look(
+    args: &Args,
+    targets: &[Target],
+    session: &Session,
+    out: &mut Out,
+) -> Result<(Vec<Doomed>, Exit), Failure> {
+    let mut exit = Exit::Ok;
+    let mut doomed = Vec::new();
+    for target in targets {
+        let doing = format!("look at {}", target.label());
+        let api = target.api(session);
+        let failure = match session.ask(&doing, api.get_opt(&target.name)).await {
+            Ok(Some(object)) => {
+                let consequence = weigh(target, &object, targets, session).await?;
+                doomed.push(Doomed {
+                    target: target.clone(),
+                    object,
+                    consequence,
+                });
+                continue;
+            }
+            Ok(None) if args.ignore_not_found => continue,
+            Ok(None) => watch::absent(target),
+            Err(failure) => failure,
+        };
+        out.report(&failure);
+        exit = exit.and(failure.exit);
+    }
+    Ok((doomed, exit))
+}
+
+/// Gets a yes for what is moderate and the name for what is severe, from flags or from a person.
+async fn confirm(args: &Args, doomed: &[Doomed], out: &mut Out) -> Result<(), Failure> {
+    let (severe, moderate): (Vec<_>, Vec<_>) = doomed
+        .iter()
+        .partition(|d| d.consequence.gravity == Gravity::Severe);
+    let severe: Vec<&&Doomed> = severe
+        .iter()
+        .filter(|d| !args.confirm.contains(&d.target.name))
+        .collect();
+    let moderate = if args.yes { Vec::new() } else { moderate };
+    if severe.is_empty() && moderate.is_empty() {
+        return Ok(());
+    }
+    if !out.can_ask() {
+        return Err(unconfirmed(&moderate, &severe));
+    }
+    for one in &moderate {
+        out.say(&sentence(one));
+    }
+    if let [first, rest @ ..] = moderate.as_slice() {
+        let what = match rest.len() {
+            0 => first.target.label(),
+            _ => format!("these {}", moderate.len()),
+        };
+        let answer = out.ask(&format!("Delete {what}? [y/N]")).await?;
+        if !["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()) {
+            return Err(Failure::new(
+                Exit::Failure,
+                "not confirmed: nothing was deleted",
+            ));
+        }
+    }
+    for one in severe {
+        out.say(&sentence(one));
+        let name = &one.target.name;
+        let answer = out
+            .ask(&format!("Type `{name}` to delete {}:", one.target.label()))
+            .await?;
+        if answer.trim() != name {
+            return Err(Failure::new(
+                Exit::Failure,
+                "not confirmed: nothing was deleted",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn sentence(doomed: &Doomed) -> String {
+    let place = crate::session::within(doomed.target.namespace.as_deref());
+    match doomed.consequence.words.as_str() {
+        "" => format!("{}{place}", doomed.target.label()),
+        words => format!("{}{place}: {words}", doomed.target.label()),
+    }
+}
+
+fn unconfirmed(moderate: &[&Doomed], severe: &[&&Doomed]) -> Failure {
+    let mut flags = Vec::new();
+    if !moderate.is_empty() {
+        flags.push("--yes".to_owned());
+    }
+    flags.extend(
+        severe
+            .iter()
+            .map(|d| format!("--confirm={}", d.target.name)),
+    );
+    let all = moderate.iter().chain(severe.iter().copied());
+    let all: Vec<String> = all.map(|doomed| sentence(doomed)).collect();
+    Failure::usage(format!("nobody can be asked whether to delete {}", all.join("; ")))
+        .hint(format!("confirm it with {}", flags.join(" ")))
+}
+
+async fn delete(
+    args: &Args,
+    target: &Target,
+    object: &Object,
+    session: &Session,
+) -> Result<&'static str, Failure> {
+    let params = DeleteParams {
+        dry_run: args.dry_run,
+        preconditions: Some(Preconditions {
+            uid: object.metadata.uid.clone(),
+            ..Preconditions::default()
+        }),
+        ..DeleteParams::default()
+    };
+    let doing = format!("delete {}", target.label());
+    let api = target.api(session);
+    match session.ask(&doing, api.delete(&target.name, &params)).await {
+        Ok(left) if left.is_right() => Ok(DELETED),
+        // Without a finalizer, the object that comes back is already gone.
+        Ok(left) => Ok(
+            match left.left().and_then(|object| object.metadata.finalizers) {
+                Some(finalizers) if !finalizers.is_empty() => DELETING,
+                _ if target.resource.kind == "Namespace" => DELETING,
+                _ => DELETED,
+            },
+        ),
+        // Gone since we looked: that is what was asked for.
+        Err(failure) if failure.exit == Exit::NotFound => Ok(DELETED),
+        Err(failure) => Err(failure),
+    }
+}
