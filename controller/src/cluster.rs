@@ -1,24 +1,206 @@
-//! The pass over a cluster, before there is a driver: nothing is read, nothing is written.
+//! The pass over a cluster: the driver looks, plans and acts; its report goes on the board.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
+use bb_core::outcome::{ClusterOutcome, Contact, guest_asked, volume_asked};
+use bb_core::proxmox::model::{Desired, More, PassReport};
 use bb_crds::Provider;
+use bb_crds::ids::Vmid;
 use bb_crds::provider::Proxmox;
+use bb_proxmox::{Cluster, ClusterError, Driver, PassError, Uses};
 
+use crate::backoff::spread;
+use crate::secrets;
 use crate::shared::Shared;
 use crate::targets::{PassFailed, settled};
 
+/// How long rights once found sufficient are believed.
+const RIGHTS: Duration = Duration::from_secs(600);
+
 /// What is kept of a cluster between passes.
 #[derive(Default)]
-pub(crate) struct ClusterSession;
+pub(crate) struct ClusterSession {
+    connected: Option<(Proxmox, Driver)>,
+    rights: Option<(Instant, Vec<String>)>,
+}
 
 /// One pass. Says when the next is due.
 pub(crate) async fn pass(
     shared: &Shared,
-    _name: &str,
-    _provider: &Provider,
-    _spec: &Proxmox,
-    _session: &mut ClusterSession,
+    name: &str,
+    provider: &Provider,
+    spec: &Proxmox,
+    session: &mut ClusterSession,
 ) -> Result<Duration, PassFailed> {
-    Ok(settled(shared))
+    let Some(desired) = shared.asked_of_cluster(name) else {
+        return Ok(settled(shared));
+    };
+    if let Err(contact) = session.connect(shared, spec).await {
+        return Err(no_contact(shared, name, contact));
+    }
+    let missing = match session.rights(shared, name, provider, spec).await {
+        Ok(missing) => missing,
+        Err(error) => return Err(no_contact(shared, name, contact_of(&error))),
+    };
+    let Some((_, driver)) = &mut session.connected else {
+        return Ok(settled(shared));
+    };
+    match driver.pass(&desired).await {
+        Ok(report) => {
+            let next = match report.more {
+                More::Working => spread(shared.args.active_poll(), rand::random()),
+                More::Idle => settled(shared),
+            };
+            let mut outcome = outcome(&desired, report);
+            outcome.version = Some(driver.cluster().version().to_owned());
+            outcome.missing = missing;
+            shared.found(|outcomes| {
+                outcomes.clusters.insert(name.to_owned(), outcome);
+            });
+            Ok(next)
+        }
+        Err(error) => {
+            if matches!(error.source, ClusterError::Unauthorized(_)) {
+                session.connected = None;
+                session.rights = None;
+            }
+            let contact = contact_of_pass(&error);
+            Err(no_contact(shared, name, contact))
+        }
+    }
+}
+
+fn no_contact(shared: &Shared, name: &str, contact: Contact) -> PassFailed {
+    tracing::warn!(cluster = name, ?contact, "no contact");
+    shared.found(|outcomes| {
+        let outcome: &mut ClusterOutcome = outcomes.clusters.entry(name.to_owned()).or_default();
+        outcome.contact = contact;
+    });
+    PassFailed {
+        target: name.to_owned(),
+    }
+}
+
+fn contact_of(error: &ClusterError) -> Contact {
+    match error {
+        ClusterError::Unauthorized(_) | ClusterError::Setup(_) | ClusterError::Forbidden { .. } => {
+            Contact::Unauthorized(error.to_string())
+        }
+        _ => Contact::Unreachable(error.to_string()),
+    }
+}
+
+fn contact_of_pass(error: &PassError) -> Contact {
+    match contact_of(&error.source) {
+        Contact::Unreachable(text) => {
+            Contact::Unreachable(format!("cannot {}: {text}", error.what))
+        }
+        other => other,
+    }
+}
+
+impl ClusterSession {
+    async fn connect(&mut self, shared: &Shared, spec: &Proxmox) -> Result<(), Contact> {
+        if self
+            .connected
+            .as_ref()
+            .is_some_and(|(made_of, _)| made_of == spec)
+        {
+            return Ok(());
+        }
+        let endpoint = secrets::cluster(shared, spec)
+            .await
+            .map_err(|error| Contact::Unauthorized(error.to_string()))?;
+        let cluster = Cluster::connect(endpoint)
+            .await
+            .map_err(|error| contact_of(&error))?;
+        // What was under way is learned anew from the cluster.
+        self.connected = Some((spec.clone(), Driver::new(cluster)));
+        self.rights = None;
+        Ok(())
+    }
+
+    /// The rights that are missing: asked at connect, while any are missing, and now and then.
+    async fn rights(
+        &mut self,
+        shared: &Shared,
+        name: &str,
+        provider: &Provider,
+        spec: &Proxmox,
+    ) -> Result<Vec<String>, ClusterError> {
+        if let Some((asked, missing)) = &self.rights
+            && missing.is_empty()
+            && asked.elapsed() < RIGHTS
+        {
+            return Ok(Vec::new());
+        }
+        let Some((_, driver)) = &self.connected else {
+            return Ok(Vec::new());
+        };
+        let uses = uses(shared, name, provider, spec);
+        let missing = driver.cluster().check_rights(&uses).await?;
+        self.rights = Some((Instant::now(), missing.clone()));
+        Ok(missing)
+    }
+}
+
+/// What a Provider says that its cluster is used for.
+fn uses(shared: &Shared, name: &str, provider: &Provider, spec: &Proxmox) -> Uses {
+    let world = shared.stores.world(&shared.written);
+    let region = world.regions.get(&provider.spec.region);
+    let attachments = region.iter().flat_map(|r| &r.spec.attachments);
+    let bridges: BTreeSet<String> = attachments
+        .filter(|a| a.cluster == name)
+        .filter_map(|a| a.vlan.as_ref())
+        .map(|vlan| format!("localnetwork/{}", vlan.bridge))
+        .collect();
+    let vmid = |raw: i32| {
+        u32::try_from(raw)
+            .ok()
+            .and_then(|raw| Vmid::try_from(raw).ok())
+    };
+    let archives = spec
+        .images
+        .iter()
+        .filter_map(|image| image.archive.as_ref());
+    Uses {
+        pool: spec.pool.clone(),
+        templates: spec
+            .images
+            .iter()
+            .filter_map(|image| vmid(image.template?))
+            .collect(),
+        storages: spec
+            .storage
+            .iter()
+            .map(|class| class.storage.clone())
+            .collect(),
+        archives: archives
+            .filter_map(|volid| Some(volid.split_once(':')?.0.to_owned()))
+            .collect(),
+        holder: spec.holder.and_then(vmid),
+        bridges,
+    }
+}
+
+/// A report, with what it was asked for beside each object.
+fn outcome(desired: &Desired, report: PassReport) -> ClusterOutcome {
+    let mut guests = report.guests;
+    let mut volumes = report.volumes;
+    ClusterOutcome {
+        contact: Contact::Good,
+        guests: desired
+            .guests
+            .iter()
+            .filter_map(|g| Some((g.uid.clone(), (guest_asked(g), guests.remove(&g.uid)?))))
+            .collect(),
+        volumes: desired
+            .volumes
+            .iter()
+            .filter_map(|v| Some((v.uid.clone(), (volume_asked(v), volumes.remove(&v.uid)?))))
+            .collect(),
+        orphans: report.orphans,
+        ..ClusterOutcome::default()
+    }
 }

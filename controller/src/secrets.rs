@@ -1,6 +1,6 @@
 //! Turns a Provider and its Secrets into what a client needs to connect.
 
-use bb_crds::provider::{Tls, Vyos};
+use bb_crds::provider::{Proxmox, Tls, Vyos};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 
@@ -87,6 +87,30 @@ pub(crate) async fn router(
         key: bb_vyos::Secret::new(key),
         trust,
     })
+}
+
+/// What connects to a cluster.
+pub(crate) async fn cluster(
+    shared: &Shared,
+    spec: &Proxmox,
+) -> Result<bb_proxmox::Endpoint, SecretError> {
+    let entries = Entries::read(shared, &spec.credentials.secret).await?;
+    let credentials = match entries.get("token") {
+        Some(token) => bb_proxmox::Credentials::Token(bb_proxmox::Secret::new(token)),
+        None => bb_proxmox::Credentials::Password {
+            user: entries.need("username")?,
+            password: bb_proxmox::Secret::new(entries.need("password")?),
+        },
+    };
+    let trust = match trust(shared, &spec.tls).await? {
+        Trust::Ca(pem) => bb_proxmox::Trust::Ca(pem),
+        Trust::Sha256(prints) => bb_proxmox::Trust::Sha256(prints),
+    };
+    Ok(bb_proxmox::Endpoint::new(
+        spec.endpoints.clone(),
+        credentials,
+        trust,
+    ))
 }
 
 enum Trust {
