@@ -256,7 +256,7 @@ impl Inner {
         let ticket = json::text_at(&answer, "ticket").ok_or_else(missing)?;
         let csrf = json::text_at(&answer, "CSRFPreventionToken").ok_or_else(missing)?;
         Ok(Ticket {
-            cookie: secret_header(&format!("PVEAuthCookie={}", part(&ticket)))?,
+            cookie: secret_header(&format!("PVEAuthCookie={ticket}"))?,
             csrf: secret_header(&csrf)?,
             since: Instant::now(),
         })
