@@ -46,6 +46,7 @@ fn on_guest(name: [&'static str; 2], guest: &Guest, below: &str) -> Call {
     Call::new(name, guest_path(guest.kind, &guest.node, guest.vmid, below))
 }
 
+#[allow(clippy::too_many_lines, reason = "one short arm for each call")]
 fn render(op: &Op, shutdown_seconds: u64) -> Call {
     match op {
         Op::Clone {

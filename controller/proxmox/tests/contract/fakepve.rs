@@ -32,12 +32,11 @@ impl Drop for FakePve {
 }
 
 fn binary() -> PathBuf {
-    let venv = std::env::var_os("BB_VENV")
+    let home = std::env::var_os("HOME")
         .map(PathBuf::from)
-        .unwrap_or_else(|| {
-            let home = std::env::var_os("HOME").expect("HOME is set");
-            PathBuf::from(home).join(".cache/bitbuilder/venv")
-        });
+        .unwrap_or_default();
+    let usual = home.join(".cache/bitbuilder/venv");
+    let venv = std::env::var_os("BB_VENV").map_or(usual, PathBuf::from);
     let binary = venv.join("bin/fakepve");
     assert!(
         binary.exists(),

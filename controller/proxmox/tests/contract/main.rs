@@ -1,5 +1,11 @@
 //! Drives stand-ins of a Proxmox VE cluster with the driver, and looks at what became of them.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test ends where it cannot go on"
+)]
+
 mod fakepve;
 mod faults;
 mod life;

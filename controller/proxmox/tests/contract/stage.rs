@@ -15,22 +15,22 @@ use bb_proxmox::{Cluster, Credentials, Driver, Endpoint, Secret, Trust};
 /// How long anything may take here.
 const BOUND: Duration = Duration::from_secs(60);
 
-pub const HOLDER: u32 = 900;
-pub const TEMPLATE: u32 = 9000;
+pub(crate) const HOLDER: u32 = 900;
+pub(crate) const TEMPLATE: u32 = 9000;
 
-pub fn vmid(raw: u32) -> Vmid {
+pub(crate) fn vmid(raw: u32) -> Vmid {
     Vmid::try_from(raw).unwrap()
 }
 
 /// A stand-in and a driver on it.
-pub struct Stage {
-    pub lab: Running,
-    pub driver: Driver,
-    pub desired: Desired,
-    pub last: PassReport,
+pub(crate) struct Stage {
+    pub(crate) lab: Running,
+    pub(crate) driver: Driver,
+    pub(crate) desired: Desired,
+    pub(crate) last: PassReport,
 }
 
-pub fn endpoint(lab: &Running) -> Endpoint {
+pub(crate) fn endpoint(lab: &Running) -> Endpoint {
     let header = lab.tokens.values().next().unwrap();
     let token = header.strip_prefix("PVEAPIToken=").unwrap();
     let credentials = Credentials::Token(Secret::new(token));
@@ -42,11 +42,11 @@ pub fn endpoint(lab: &Running) -> Endpoint {
 }
 
 impl Stage {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(Config::default()).await
     }
 
-    pub async fn with(config: Config) -> Self {
+    pub(crate) async fn with(config: Config) -> Self {
         let lab = ProxmoxLab::start(config).await.unwrap();
         let cluster = Cluster::connect(endpoint(&lab)).await.unwrap();
         let desired = Desired {
@@ -63,13 +63,13 @@ impl Stage {
     }
 
     /// A driver that knows nothing, as after a restart.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         let cluster = Cluster::connect(endpoint(&self.lab)).await.unwrap();
         self.driver = Driver::new(cluster);
     }
 
     /// One pass, and its outcome recorded as the shell does.
-    pub async fn pass(&mut self) -> &PassReport {
+    pub(crate) async fn pass(&mut self) -> &PassReport {
         self.last = self.driver.pass(&self.desired).await.unwrap();
         for guest in &mut self.desired.guests {
             if let GuestState::Settled { fingerprint } = &self.last.guests[&guest.uid].state {
@@ -88,7 +88,7 @@ impl Stage {
     }
 
     /// Passes until one leaves things as `wanted` says.
-    pub async fn until(&mut self, what: &str, wanted: impl Fn(&PassReport) -> bool) {
+    pub(crate) async fn until(&mut self, what: &str, wanted: impl Fn(&PassReport) -> bool) {
         let begun = Instant::now();
         loop {
             self.pass().await;
@@ -101,7 +101,7 @@ impl Stage {
     }
 
     /// Passes until the stand-in is as `wanted` says.
-    pub async fn until_lab(&mut self, what: &str, wanted: impl Fn(&Self) -> bool) {
+    pub(crate) async fn until_lab(&mut self, what: &str, wanted: impl Fn(&Self) -> bool) {
         let begun = Instant::now();
         while !wanted(self) {
             assert!(begun.elapsed() < BOUND, "never {what}: {:#?}", self.last);
@@ -111,7 +111,7 @@ impl Stage {
     }
 
     /// Passes until everything is settled and idle.
-    pub async fn settle(&mut self) {
+    pub(crate) async fn settle(&mut self) {
         self.until("settled", |report| {
             report.more == More::Idle
                 && report
@@ -127,7 +127,7 @@ impl Stage {
     }
 
     /// Asks for everything to go, and passes until it is gone.
-    pub async fn clear(&mut self) {
+    pub(crate) async fn clear(&mut self) {
         self.desired
             .guests
             .iter_mut()
@@ -149,23 +149,23 @@ impl Stage {
         .await;
     }
 
-    pub fn state(&self, uid: &str) -> &GuestState {
+    pub(crate) fn state(&self, uid: &str) -> &GuestState {
         &self.last.guests[uid].state
     }
 
     /// The configuration of a guest, as a person sees it on a node.
-    pub fn config(&self, id: u32, key: &str) -> Option<String> {
+    pub(crate) fn config(&self, id: u32, key: &str) -> Option<String> {
         self.lab
             .with(|cluster| cluster.guests.get(&id)?.config.get(key).cloned())
     }
 
-    pub fn runs(&self, id: u32) -> Option<bool> {
+    pub(crate) fn runs(&self, id: u32) -> Option<bool> {
         self.lab
             .with(|cluster| Some(cluster.guests.get(&id)?.is_running()))
     }
 
     /// Has a person change a guest behind our back.
-    pub fn edit(&self, id: u32, key: &str, value: &str) {
+    pub(crate) fn edit(&self, id: u32, key: &str, value: &str) {
         self.lab.with(|cluster| {
             let guest = cluster.guests.get_mut(&id).unwrap();
             guest.config.insert(key.to_owned(), value.to_owned());
@@ -173,13 +173,13 @@ impl Stage {
     }
 
     /// The calls since the journal had `from` entries, as `METHOD PATH`.
-    pub fn calls(&self, from: usize) -> Vec<String> {
+    pub(crate) fn calls(&self, from: usize) -> Vec<String> {
         let line = |entry: &Entry| format!("{} {}", entry.method, entry.path);
         self.lab.journal().iter().skip(from).map(line).collect()
     }
 }
 
-pub fn settings() -> ClusterSettings {
+pub(crate) fn settings() -> ClusterSettings {
     ClusterSettings {
         installation: "c1".into(),
         pool: "bitbuilder".into(),
@@ -191,7 +191,7 @@ pub fn settings() -> ClusterSettings {
     }
 }
 
-pub fn vm(id: u32, volumes: &[&str]) -> DesiredGuest {
+pub(crate) fn vm(id: u32, volumes: &[&str]) -> DesiredGuest {
     DesiredGuest {
         uid: format!("guest-{id}"),
         namespace: "acme".into(),
@@ -227,7 +227,7 @@ pub fn vm(id: u32, volumes: &[&str]) -> DesiredGuest {
     }
 }
 
-pub fn container(id: u32) -> DesiredGuest {
+pub(crate) fn container(id: u32) -> DesiredGuest {
     let source = Source::Archive {
         volid: "local:vztmpl/alpine-3.20.tar.zst".into(),
         storage: "ssd".into(),
@@ -240,7 +240,7 @@ pub fn container(id: u32) -> DesiredGuest {
     }
 }
 
-pub fn attachment(uid: &str) -> Attachment {
+pub(crate) fn attachment(uid: &str) -> Attachment {
     Attachment {
         volume_uid: uid.to_owned(),
         volid_name: mark::volume_name(vmid(HOLDER), uid),
@@ -248,7 +248,7 @@ pub fn attachment(uid: &str) -> Attachment {
     }
 }
 
-pub fn volume(uid: &str, attached_to: Option<&str>) -> DesiredVolume {
+pub(crate) fn volume(uid: &str, attached_to: Option<&str>) -> DesiredVolume {
     DesiredVolume {
         uid: uid.to_owned(),
         namespace: "acme".into(),

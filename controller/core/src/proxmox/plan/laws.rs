@@ -20,7 +20,7 @@ struct Story {
 }
 
 fn namespace(id: u32) -> &'static str {
-    if id % 3 == 0 { "acme" } else { "zeta" }
+    if id.is_multiple_of(3) { "acme" } else { "zeta" }
 }
 
 fn story() -> impl Strategy<Value = Story> {

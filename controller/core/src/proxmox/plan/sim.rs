@@ -246,6 +246,13 @@ impl Sim {
                     *bytes = size_gib << 30;
                 }
             }
+            other => return self.apply_rest(other),
+        }
+        true
+    }
+
+    fn apply_rest(&mut self, op: &Op) -> bool {
+        match op {
             Op::Start(guest) => self.guests.get_mut(&guest.vmid).unwrap().running = true,
             Op::Shutdown(guest) => self.guests.get_mut(&guest.vmid).unwrap().running = false,
             Op::Destroy(guest) => {
@@ -282,6 +289,9 @@ impl Sim {
             }
             Op::DeleteImage { volid, .. } => {
                 self.images.remove(volid);
+            }
+            Op::Clone { .. } | Op::Build { .. } | Op::Configure { .. } | Op::Resize { .. } => {
+                unreachable!("{op} is carried out elsewhere")
             }
         }
         true

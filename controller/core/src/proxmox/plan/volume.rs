@@ -75,23 +75,10 @@ pub(super) fn judge(scene: &Scene<'_>, volume: &DesiredVolume) -> Step<VolumeSta
         return Step::Is(VolumeState::resting(rest));
     }
     let Some(row) = scene.seen.guests.get(&holder) else {
-        return held(
-            Reason::NotFound,
-            format!(
-                "holder {holder} cannot be seen: make it, or grant VM.Audit and VM.Config.Disk \
-                 on /vms/{holder} to the user and to the token"
-            ),
-        );
+        return no_holder(holder);
     };
     let Some(storage) = scene.seen.storages.get(&volume.storage) else {
-        return held(
-            Reason::NotFound,
-            format!(
-                "storage {0} cannot be seen on any node: enable it, or grant \
-                 Datastore.AllocateSpace and Datastore.Audit on /storage/{0}",
-                volume.storage
-            ),
-        );
+        return no_storage(&volume.storage);
     };
     let found = match images::find(scene, holder, volume, storage) {
         Found::At(image) => Some(image),
@@ -108,15 +95,7 @@ pub(super) fn judge(scene: &Scene<'_>, volume: &DesiredVolume) -> Step<VolumeSta
     };
     match (volume.fate, found) {
         (Fate::Keep, Some(image)) => keep(scene, holder, volume, &image),
-        (Fate::Keep, None) if volume.settled => held(
-            Reason::Stuck,
-            format!(
-                "its disk image {} is no longer on storage {}: it is not made anew, since its \
-                 data would be missing; restore the image, or delete the Volume",
-                mark::volume_name(holder, &volume.uid),
-                volume.storage
-            ),
-        ),
+        (Fate::Keep, None) if volume.settled => lost(holder, volume),
         (Fate::Keep, None) => allocate(scene, holder, volume, storage),
         (Fate::Destroy, Some(image)) => destroy(scene, holder, row, volume, &image),
         (Fate::Destroy, None) => Step::Is(VolumeState::Gone),
@@ -125,6 +104,38 @@ pub(super) fn judge(scene: &Scene<'_>, volume: &DesiredVolume) -> Step<VolumeSta
             "the object is held back: nothing is written",
         ),
     }
+}
+
+fn no_holder(holder: Vmid) -> Step<VolumeState> {
+    held(
+        Reason::NotFound,
+        format!(
+            "holder {holder} cannot be seen: make it, or grant VM.Audit and VM.Config.Disk on \
+             /vms/{holder} to the user and to the token"
+        ),
+    )
+}
+
+fn no_storage(storage: &str) -> Step<VolumeState> {
+    held(
+        Reason::NotFound,
+        format!(
+            "storage {storage} cannot be seen on any node: enable it, or grant \
+             Datastore.AllocateSpace and Datastore.Audit on /storage/{storage}"
+        ),
+    )
+}
+
+fn lost(holder: Vmid, volume: &DesiredVolume) -> Step<VolumeState> {
+    held(
+        Reason::Stuck,
+        format!(
+            "its disk image {} is no longer on storage {}: it is not made anew, since its data \
+             would be missing; restore the image, or delete the Volume",
+            mark::volume_name(holder, &volume.uid),
+            volume.storage
+        ),
+    )
 }
 
 fn allocate(
