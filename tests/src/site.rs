@@ -123,7 +123,8 @@ impl Site {
         }
         for name in ["c1", "c2"] {
             let seed = Seed::example();
-            let secret = seed.tokens.first().context("the example has a token")?.secret.clone();
+            let token = seed.tokens.first().context("the example has a token")?;
+            let token = format!("{}!{}={}", token.user, token.tokenid, token.secret);
             let config = bb_lab_proxmox::Config {
                 name: name.to_owned(),
                 seed,
@@ -140,7 +141,7 @@ impl Site {
                 sha256: running.sha256.clone(),
                 pid: std::process::id(),
             };
-            facts.clusters.insert(name.to_owned(), (ready, secret));
+            facts.clusters.insert(name.to_owned(), (ready, token));
             self.clusters.insert(name.to_owned(), running);
         }
         for object in lab_objects(&facts) {

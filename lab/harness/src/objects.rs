@@ -33,7 +33,7 @@ pub fn lab_objects(facts: &Facts) -> Vec<Value> {
             "asn": 65000, "vnis": "10000-19999", "tables": "1000-1999", "mtu": 9000,
             "attachments": SITES.map(|(zone, router, _, cluster)| json!({
                 "name": zone, "cluster": cluster,
-                "vlan": {"router": router, "interface": "eth2", "bridge": "vmbr1", "vlans": "100-3999"},
+                "vlan": {"router": router, "interface": "eth2", "bridge": "vmbr0", "vlans": "100-3999"},
             })),
         },
     })];

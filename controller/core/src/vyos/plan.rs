@@ -184,8 +184,30 @@ pub fn plan(desired: &Desired, observed: &Lines) -> Plan {
         .map(|(root, owner)| format!("{} (of {owner})", root.join(" ")))
         .collect();
     deletes.append(&mut sets);
-    plan.commands = deletes;
+    plan.commands = without_empty_dhcp(observed, deletes);
     plan
+}
+
+/// Where the last DHCP network goes, the server goes: VyOS 1.5 refuses a server without one.
+fn without_empty_dhcp(observed: &Lines, commands: Vec<Command>) -> Vec<Command> {
+    let server: Path = ["service", "dhcp-server"].map(str::to_owned).to_vec();
+    let touched = |c: &Command| c.verb == Verb::Delete && c.path.starts_with(&server);
+    if !commands.iter().any(touched) || apply(observed, &commands).any_below(&server) {
+        return commands;
+    }
+    let mut whole = false;
+    let mut kept = Vec::new();
+    for mut command in commands {
+        if touched(&command) {
+            if whole {
+                continue;
+            }
+            whole = true;
+            command.path.clone_from(&server);
+        }
+        kept.push(command);
+    }
+    kept
 }
 
 fn command(claim: &Claim, verb: Verb, path: Path) -> Command {

@@ -193,6 +193,43 @@ fn a_vrf_and_its_members_go_in_one_list() {
     assert_eq!(apply(&running, &gone.commands), foreign());
 }
 
+fn pool(owner: &str, name: &str) -> Claim {
+    let root = words(&format!("service dhcp-server shared-network-name {name}"));
+    let mut lines = Lines::default();
+    let mut line = root.clone();
+    line.extend(["description".to_owned(), mark(HERE, owner, owner)]);
+    lines.insert(line);
+    let want = Want::Present {
+        roots: vec![Root(root)],
+        lines,
+    };
+    Claim {
+        owner: owner.to_owned(),
+        label: owner.to_owned(),
+        want,
+    }
+}
+
+#[test]
+fn the_dhcp_server_goes_with_its_last_network_and_not_before() {
+    let (one, two) = (pool("u1", "bb1"), pool("u2", "bb2"));
+    let both = desired(vec![one.clone(), two.clone()]);
+    let running = apply(&foreign(), &plan(&both, &foreign()).commands);
+    let first = plan(&desired(vec![absent(&one), two.clone()]), &running);
+    assert_eq!(
+        shown(&first),
+        ["delete service dhcp-server shared-network-name bb1"]
+    );
+    let last = plan(&desired(vec![absent(&one), absent(&two)]), &running);
+    assert_eq!(shown(&last), ["delete service dhcp-server"]);
+    let mut shared = running.clone();
+    shared.insert(words(
+        "service dhcp-server shared-network-name lan subnet 192.0.2.0/24 lease 60",
+    ));
+    let kept = plan(&desired(vec![absent(&one), absent(&two)]), &shared);
+    assert_eq!(kept.commands.len(), 2);
+}
+
 #[test]
 fn what_a_refused_vrf_leaves_behind_is_no_conflict() {
     let mut running = foreign();
