@@ -361,7 +361,7 @@ pub(crate) const ROUTES: &[Route] = &[
         "/nodes/{node}/qemu/{vmid}/agent/ping",
         AUDIT,
         &[],
-        |c, q| agent(c, q),
+        agent,
     ),
     call(
         "GET",
@@ -371,7 +371,7 @@ pub(crate) const ROUTES: &[Route] = &[
             &["VM.GuestAgent.Audit", "VM.GuestAgent.Unrestricted"],
         ),
         &[],
-        |c, q| agent(c, q),
+        agent,
     ),
     call(
         "PUT",

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::access::{Access, Grant, Subject, Token, User};
+use crate::access::{Access, Grant, Token, User};
 use crate::model::{Cluster, Guest, GuestKind, Node, Pool, Power, Storage, Volume, World};
 use crate::property::Drive;
 use crate::sdn::{Objects, Sdn};
@@ -86,114 +86,17 @@ pub struct Seed {
     pub world: World,
 }
 
-/// Privileges on the pool, from clone to destroy of a guest.
-const POOL_ROLE: &[&str] = &[
-    "VM.Allocate",
-    "VM.Audit",
-    "VM.Config.CPU",
-    "VM.Config.Memory",
-    "VM.Config.Network",
-    "VM.Config.Cloudinit",
-    "VM.Config.Options",
-    "VM.Config.Disk",
-    "VM.PowerMgmt",
-];
-
 impl Seed {
     /// Two nodes, a template, an archive, a holder of volumes, and a token with the least
     /// rights an automation by pool needs: both its user and the token have them.
     ///
     /// Deleting a volume by the content route needs Datastore.Allocate, which `ssd` grants;
     /// the holder (900) is outside the pool and protected.
+    ///
+    /// The text is `seeds/example.json`, which shows what a seed may say.
     pub fn example() -> Self {
-        let set = |all: &[&str]| {
-            all.iter()
-                .map(|s| (*s).to_owned())
-                .collect::<BTreeSet<String>>()
-        };
-        let roles = [
-            ("BitBuilderPool".to_owned(), set(POOL_ROLE)),
-            (
-                "BitBuilderStore".to_owned(),
-                set(&[
-                    "Datastore.Allocate",
-                    "Datastore.AllocateSpace",
-                    "Datastore.Audit",
-                ]),
-            ),
-            (
-                "BitBuilderArchive".to_owned(),
-                set(&["Datastore.AllocateSpace", "Datastore.Audit"]),
-            ),
-            (
-                "BitBuilderHolder".to_owned(),
-                set(&["VM.Audit", "VM.Config.Disk"]),
-            ),
-        ];
-        let mut acl = Vec::new();
-        for (path, role) in [
-            ("/pool/bitbuilder", "BitBuilderPool"),
-            ("/vms/9000", "PVETemplateUser"),
-            ("/vms/900", "BitBuilderHolder"),
-            ("/storage/ssd", "BitBuilderStore"),
-            ("/storage/local", "BitBuilderArchive"),
-            ("/sdn/zones/localnetwork", "PVESDNUser"),
-        ] {
-            for (subject, ugid) in [
-                (Subject::User, "op@pve"),
-                (Subject::Token, "op@pve!bitbuilder"),
-            ] {
-                acl.push(Grant {
-                    path: path.to_owned(),
-                    subject,
-                    ugid: ugid.to_owned(),
-                    role: role.to_owned(),
-                    propagate: true,
-                });
-            }
-        }
-        Self {
-            nodes: vec!["pve1".to_owned(), "pve2".to_owned()],
-            storages: vec![
-                SeedStorage {
-                    name: "local".to_owned(),
-                    kind: Kind::Dir,
-                    content: set(&["images", "rootdir", "vztmpl", "iso", "import", "snippets"]),
-                    size: "200G".to_owned(),
-                    shared: false,
-                    nodes: BTreeSet::new(),
-                    path: Some("/var/lib/vz".to_owned()),
-                    files: set(&["vztmpl/alpine-3.20.tar.zst"]),
-                },
-                SeedStorage {
-                    name: "ssd".to_owned(),
-                    kind: Kind::Rbd,
-                    content: set(&["images", "rootdir"]),
-                    size: "2000G".to_owned(),
-                    shared: true,
-                    nodes: BTreeSet::new(),
-                    path: None,
-                    files: BTreeSet::new(),
-                },
-            ],
-            users: [
-                ("root@pam".to_owned(), Some("root-of-the-lab".to_owned())),
-                ("op@pve".to_owned(), Some("op-of-the-lab".to_owned())),
-            ]
-            .into(),
-            roles: roles.into(),
-            tokens: vec![SeedToken {
-                user: "op@pve".to_owned(),
-                tokenid: "bitbuilder".to_owned(),
-                secret: "5f1dc0de-1ab0-4000-a000-0000b17b111d".to_owned(),
-                privsep: true,
-            }],
-            acl,
-            pools: set(&["bitbuilder"]),
-            guests: example_guests(),
-            sdn: Objects::default(),
-            world: World::default(),
-        }
+        serde_json::from_str(include_str!("../seeds/example.json"))
+            .expect("the example is a seed: every test starts from it")
     }
 
     /// The state this describes, at lab second 0.
@@ -275,105 +178,6 @@ impl Seed {
         access.acl = self.acl.iter().cloned().collect();
         access
     }
-}
-
-fn example_guests() -> Vec<SeedGuest> {
-    let config = |pairs: &[(&str, &str)]| {
-        pairs
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect()
-    };
-    let guest = |vmid, kind, node: &str, template, running, pairs: &[(&str, &str)]| SeedGuest {
-        vmid,
-        kind,
-        node: node.to_owned(),
-        config: config(pairs),
-        template,
-        running,
-        pool: None,
-    };
-    vec![
-        guest(
-            9000,
-            GuestKind::Qemu,
-            "pve1",
-            true,
-            false,
-            &[
-                ("name", "debian-12"),
-                ("memory", "2048"),
-                ("cores", "2"),
-                ("scsihw", "virtio-scsi-single"),
-                ("scsi0", "ssd:base-9000-disk-0,size=2G"),
-                ("ide2", "ssd:vm-9000-cloudinit,media=cdrom"),
-                ("net0", "virtio=BC:24:11:90:00:00,bridge=vmbr0"),
-                ("boot", "order=scsi0;ide2;net0"),
-                ("serial0", "socket"),
-                ("tags", "template"),
-                ("ostype", "l26"),
-                ("smbios1", "uuid=90000000-0000-4000-a000-000000009000"),
-                ("vmgenid", "90000000-0000-4000-a000-000000009001"),
-            ],
-        ),
-        guest(
-            900,
-            GuestKind::Qemu,
-            "pve1",
-            false,
-            false,
-            &[
-                ("name", "volume-holder"),
-                ("memory", "16"),
-                ("boot", " "),
-                ("protection", "1"),
-                (
-                    "description",
-                    "holds volumes of bitbuilder; never start or destroy",
-                ),
-            ],
-        ),
-        guest(
-            101,
-            GuestKind::Qemu,
-            "pve1",
-            false,
-            true,
-            &[
-                ("name", "accounting"),
-                ("memory", "4096"),
-                ("cores", "4"),
-                ("scsihw", "virtio-scsi-single"),
-                ("scsi0", "ssd:vm-101-disk-0,size=32G"),
-                ("net0", "virtio=BC:24:11:01:01:01,bridge=vmbr0,tag=20"),
-                ("boot", "order=scsi0;net0"),
-                ("tags", "finance;prod"),
-                ("description", "somebody else's"),
-            ],
-        ),
-        guest(
-            102,
-            GuestKind::Lxc,
-            "pve2",
-            false,
-            true,
-            &[
-                ("hostname", "dns"),
-                ("memory", "512"),
-                ("swap", "512"),
-                ("cores", "1"),
-                ("rootfs", "local:102/vm-102-disk-0.raw,size=4G"),
-                (
-                    "net0",
-                    "name=eth0,bridge=vmbr0,hwaddr=BC:24:11:01:02:01,ip=dhcp,type=veth",
-                ),
-                ("ostype", "alpine"),
-                ("arch", "amd64"),
-                ("tags", "infra"),
-                ("unprivileged", "1"),
-            ],
-        ),
-    ]
 }
 
 fn make_storage(seed: &SeedStorage, nodes: &[String], ctime: i64) -> Storage {

@@ -93,13 +93,13 @@ impl Guest {
                 .unwrap_or(0)
         };
         if self.kind == GuestKind::Lxc {
-            return self.get("rootfs").map(size).unwrap_or(4 << 30);
+            return self.get("rootfs").map_or(4 << 30, size);
         }
         let boots = self.boot_order();
         let disk = boots.iter().find(|d| {
             keys::is_drive(d) && self.get(d).is_some_and(|l| !Drive::parse(l).is_cdrom())
         });
-        disk.and_then(|d| self.get(d)).map(size).unwrap_or(0)
+        disk.and_then(|d| self.get(d)).map_or(0, size)
     }
 
     fn status_word(&self) -> &'static str {

@@ -117,36 +117,41 @@ impl Step {
     pub(crate) fn is_driver(&self) -> bool {
         let parts = self.parts();
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-        match (self.method.as_str(), parts.as_slice()) {
-            (
-                "GET",
-                ["version"] | ["access", "permissions"] | ["cluster", "resources" | "nextid"],
-            )
-            | ("POST", ["access", "ticket"])
-            | ("GET", ["nodes", _, "tasks"] | ["nodes", _, "tasks", _, "status"])
-            | ("GET" | "POST" | "PUT", ["nodes", _, "qemu", _, "config"])
-            | ("POST", ["nodes", _, "qemu", _, "clone"])
-            | ("PUT", ["nodes", _, "qemu", _, "resize"])
-            | (
-                "GET",
-                ["nodes", _, "qemu", _, "pending"] | ["nodes", _, "qemu", _, "status", "current"],
-            )
-            | (
-                "POST",
-                [
-                    "nodes",
-                    _,
-                    "qemu" | "lxc",
-                    _,
-                    "status",
-                    "start" | "stop" | "shutdown",
-                ],
-            )
-            | ("DELETE", ["nodes", _, "qemu" | "lxc", _])
-            | ("POST", ["nodes", _, "lxc"])
-            | ("GET" | "PUT", ["nodes", _, "lxc", _, "config"])
-            | ("GET" | "POST", ["nodes", _, "storage", _, "content"]) => true,
-            ("GET" | "DELETE", ["nodes", _, "storage", _, "content", ..]) => true,
+        match self.method.as_str() {
+            "POST" => matches!(
+                parts.as_slice(),
+                ["access", "ticket"]
+                    | ["nodes", _, "lxc"]
+                    | ["nodes", _, "qemu", _, "clone" | "config"]
+                    | [
+                        "nodes",
+                        _,
+                        "qemu" | "lxc",
+                        _,
+                        "status",
+                        "start" | "stop" | "shutdown"
+                    ]
+                    | ["nodes", _, "storage", _, "content"]
+            ),
+            "PUT" => matches!(
+                parts.as_slice(),
+                ["nodes", _, "qemu", _, "resize"] | ["nodes", _, "qemu" | "lxc", _, "config"]
+            ),
+            "DELETE" => matches!(
+                parts.as_slice(),
+                ["nodes", _, "qemu" | "lxc", _] | ["nodes", _, "storage", _, "content", ..]
+            ),
+            "GET" => matches!(
+                parts.as_slice(),
+                ["version"]
+                    | ["access", "permissions"]
+                    | ["cluster", "resources" | "nextid"]
+                    | ["nodes", _, "tasks"]
+                    | ["nodes", _, "tasks", _, "status"]
+                    | ["nodes", _, "qemu" | "lxc", _, "config" | "pending"]
+                    | ["nodes", _, "qemu" | "lxc", _, "status", "current"]
+                    | ["nodes", _, "storage", _, "content", ..]
+            ),
             _ => false,
         }
     }
