@@ -97,22 +97,32 @@ impl Globals {
 pub enum Verb {
     /// Show objects in a table, or as they are
     Get(cmd::get::Args),
+    /// Show what there is, and why something is not ready
+    Status(cmd::status::Args),
+    /// Explain an object: why it is not ready, its parts, its events
+    Describe(cmd::describe::Args),
     /// Create or change what files describe
     Apply(cmd::apply::Args),
     /// Delete objects, after asking
     Delete(cmd::delete::Args),
     /// Wait until objects are ready, or gone
     Wait(cmd::wait::Args),
-    /// Print the version of bbctl
+    /// Check that a VyOS router can be driven, and how to mend what fails
+    TestVyos(cmd::test_vyos::Args),
+    /// Print a script that completes commands in a shell
+    Completion(cmd::completion::Args),
+    /// Print the versions of bbctl and of the server
     Version(cmd::version::Args),
     /// Explain a command
     Help(cmd::help::Args),
 }
 
 /// The verbs by what they are for, in the order of the help.
-pub const GROUPS: [(&str, &[&str]); 2] = [
-    ("Resources", &["get", "apply", "delete", "wait"]),
-    ("Help", &["version", "help"]),
+pub const GROUPS: [(&str, &[&str]); 4] = [
+    ("Getting started", &["status", "apply", "wait"]),
+    ("Resources", &["get", "describe", "delete"]),
+    ("Network", &["test-vyos"]),
+    ("Help", &["completion", "version", "help"]),
 ];
 
 const STYLES: Styles = Styles::styled()

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use crate::error::Failure;
-use crate::kinds::Kind;
 use crate::object::{self, Object, list, text};
+use crate::related::{namespace_of, read};
 use crate::resource::Target;
 use crate::session::{Scope, Session};
 
@@ -135,11 +135,7 @@ fn instance(object: &Object) -> Consequence {
 }
 
 async fn tenant(object: &Object, session: &Session) -> Result<Consequence, Failure> {
-    let namespace = match text(object, "/status/namespace") {
-        none if none.is_empty() => object::name(object).to_owned(),
-        namespace => namespace,
-    };
-    let scope = Scope::Namespace(namespace);
+    let scope = Scope::Namespace(namespace_of(object));
     let mut parts = Vec::new();
     for plural in ["networks", "instances", "volumes"] {
         let count = names(session, plural, &scope, |_| true).await?.len();
@@ -203,17 +199,11 @@ async fn names(
     scope: &Scope,
     wanted: impl Fn(&Object) -> bool,
 ) -> Result<Vec<String>, Failure> {
-    let kind = Kind::parse(plural)?;
-    match session.list(kind, scope, None).await {
-        Ok(objects) => {
-            let wanted = objects.iter().filter(|object| wanted(object));
-            Ok(wanted
-                .map(|object| object::name(object).to_owned())
-                .collect())
-        }
-        Err(failure) if failure.exit == crate::error::Exit::Denied => Ok(Vec::new()),
-        Err(failure) => Err(failure),
-    }
+    let objects = read(plural, scope, session).await?;
+    let wanted = objects.iter().filter(|object| wanted(object));
+    Ok(wanted
+        .map(|object| object::name(object).to_owned())
+        .collect())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! into text for people and documents for programs.
 
 pub mod age;
+pub mod checks;
 pub mod cli;
 pub mod cmd;
 pub mod error;
@@ -10,6 +11,8 @@ pub mod kinds;
 pub mod manifest;
 pub mod object;
 pub mod out;
+pub mod outline;
+pub mod related;
 pub mod resource;
 pub mod select;
 pub mod session;

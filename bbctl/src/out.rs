@@ -188,6 +188,75 @@ impl Out {
         Ok(())
     }
 
+    /// As [`Out::text_under`], in the colour of its meaning.
+    ///
+    /// # Errors
+    /// When stdout is closed or full.
+    pub fn text_toned(&mut self, before: &str, tone: Tone, text: &str) -> Result<(), Failure> {
+        let width = self.width().saturating_sub(before.chars().count());
+        for line in wrap(&tame(text), width) {
+            let line = self.colour.paint(tone, &line);
+            self.line(&format!("{before}{line}"))?;
+        }
+        Ok(())
+    }
+
+    /// Writes a table whose last column is running text: beside the row where there is room,
+    /// else under it, broken between words.
+    ///
+    /// # Errors
+    /// When stdout is closed or full.
+    pub fn table_with_text(
+        &mut self,
+        before: &str,
+        table: &Table,
+        title: &str,
+        texts: &[String],
+    ) -> Result<(), Failure> {
+        /// With less room than this beside the row, text goes under it.
+        const ROOM: usize = 30;
+        let margin = before.chars().count();
+        let width = self.width().saturating_sub(margin);
+        let plain = table.render(Some(width), Colour::Off);
+        let widest = plain
+            .iter()
+            .map(|line| line.chars().count())
+            .max()
+            .unwrap_or_default();
+        let room = width.saturating_sub(widest + 2);
+        let painted = table.render(Some(width), self.colour);
+        let beside = room >= ROOM;
+        for (at, (line, bare)) in painted.iter().zip(&plain).enumerate() {
+            let pad = " ".repeat(widest - bare.chars().count() + 2);
+            let Some(row) = at.checked_sub(1) else {
+                let title = self.colour.paint(Tone::Head, &title.to_uppercase());
+                let head = if beside {
+                    format!("{line}{pad}{title}")
+                } else {
+                    line.clone()
+                };
+                self.line(&format!("{before}{head}"))?;
+                continue;
+            };
+            let text = texts.get(row).map(String::as_str).unwrap_or_default();
+            if !beside {
+                self.line(&format!("{before}{line}"))?;
+                self.text_under(&format!("{before}  "), text)?;
+                continue;
+            }
+            let lines = wrap(&tame(text), room);
+            let first = lines
+                .first()
+                .map(|first| format!("{pad}{first}"))
+                .unwrap_or_default();
+            self.line(&format!("{before}{line}{first}"))?;
+            for more in lines.iter().skip(1) {
+                self.line(&format!("{before}{}{more}", " ".repeat(widest + 2)))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes one document, as YAML where that was asked for, else as JSON.
     ///
     /// # Errors
@@ -259,6 +328,8 @@ impl Out {
 
     /// What is said beside the data may get lost, but never ends the program.
     fn err_line(&mut self, text: &str) {
+        // On a terminal both ends meet: what was said first stands first.
+        let _ = self.io.stdout.flush();
         let _ = writeln!(self.io.stderr, "{text}");
         let _ = self.io.stderr.flush();
     }

@@ -266,8 +266,11 @@ fn unconfirmed(moderate: &[&Doomed], severe: &[&&Doomed]) -> Failure {
     );
     let all = moderate.iter().chain(severe.iter().copied());
     let all: Vec<String> = all.map(|doomed| sentence(doomed)).collect();
-    Failure::usage(format!("nobody can be asked whether to delete {}", all.join("; ")))
-        .hint(format!("confirm it with {}", flags.join(" ")))
+    Failure::usage(format!(
+        "nobody can be asked whether to delete {}",
+        all.join("; ")
+    ))
+    .hint(format!("confirm it with {}", flags.join(" ")))
 }
 
 async fn delete(

@@ -1,9 +1,13 @@
 //! Turns a verb into what it does: one file per verb.
 
 pub mod apply;
+pub mod completion;
 pub mod delete;
+pub mod describe;
 pub mod get;
 pub mod help;
+pub mod status;
+pub mod test_vyos;
 pub mod version;
 pub mod wait;
 
@@ -44,6 +48,10 @@ pub async fn run(cli: Cli, out: &mut Out) -> Result<Exit, Failure> {
             wait::run(&args, asked, timeout, &session, out).await
         }
         Verb::Get(args) => get::run(&args, &connect(&globals, out).await?, out).await,
+        Verb::Describe(args) => describe::run(&args, &connect(&globals, out).await?, out).await,
+        Verb::Status(args) => status::run(&args, asked, &connect(&globals, out).await?, out).await,
+        Verb::TestVyos(args) => test_vyos::run(&args, &globals, out).await,
+        Verb::Completion(args) => completion::run(&args, out),
         Verb::Version(args) => version::run(&args, &globals, out).await,
         Verb::Help(args) => help::run(&args, out),
     }
