@@ -9,5 +9,7 @@ pub mod proxmox;
 pub mod render;
 pub mod resolve;
 pub mod status;
+#[cfg(test)]
+mod testkit;
 pub mod vyos;
 pub mod world;

@@ -11,7 +11,7 @@ use crate::vyos::{self, Want};
 use crate::world::Uid;
 
 /// What is known of every target. A target that is not in it was not looked at yet.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcomes {
     /// Routers by the name of their Provider.
     pub routers: BTreeMap<String, RouterOutcome>,
@@ -34,7 +34,7 @@ pub enum Contact {
 }
 
 /// What the last pass over a router found.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouterOutcome {
     /// Whether it answers.
     pub contact: Contact,
@@ -67,7 +67,7 @@ pub enum ClaimState {
 }
 
 /// What the last pass over a cluster found.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClusterOutcome {
     /// Whether it answers.
     pub contact: Contact,

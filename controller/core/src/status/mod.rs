@@ -17,6 +17,8 @@ mod fabric;
 mod instance;
 mod network;
 mod tenant;
+#[cfg(test)]
+mod tests;
 mod volume;
 
 pub use tenant::namespace_conflict;

@@ -1,0 +1,323 @@
+//! What is written to objects through their whole life, and what is not.
+
+use std::sync::LazyLock;
+
+use bb_crds::ConditionType::{Accepted, Authorized, Programmed, Reachable, Ready, ResolvedRefs};
+use bb_crds::{ConditionType, Reason};
+use serde_json::{Value, json};
+
+use super::FinalizerOp;
+use crate::outcome::Contact;
+use crate::resolve::Id;
+use crate::testkit::{Kit, instance, network, provider, tenant, volume};
+
+mod leaving;
+
+/// All kinds of objects, the volume attached, everything settled.
+fn full() -> Kit {
+    static KIT: LazyLock<Kit> = LazyLock::new(|| {
+        let mut kit = Kit::acme();
+        add_guests(&mut kit);
+        kit.settle();
+        kit
+    });
+    KIT.clone()
+}
+
+fn add_guests(kit: &mut Kit) {
+    kit.volume("acme/pgdata", json!({"size": "20Gi", "zone": "north"}));
+    kit.instance(
+        "acme/pg",
+        json!({"image": "debian-12",
+            "networks": [{"name": "db", "network": "db"}, {"name": "web", "network": "web"}],
+            "volumes": [{"name": "data", "volume": "pgdata"}]}),
+    );
+    kit.instance(
+        "acme/cache",
+        json!({"type": "Container", "image": "alpine", "placement": {"zone": "south"},
+            "networks": [{"name": "web", "network": "web"}]}),
+    );
+}
+
+fn types(kit: &Kit, id: &Id) -> Vec<(String, Value)> {
+    let conditions = kit.status(id, "/conditions");
+    let list = conditions.as_array().cloned().unwrap_or_default();
+    list.iter()
+        .map(|c| {
+            (
+                c["type"].as_str().unwrap().to_owned(),
+                c["observedGeneration"].clone(),
+            )
+        })
+        .collect()
+}
+
+fn assert_says(kit: &Kit, id: &Id, reason: Reason, words: &[&str]) {
+    let (found, message) = kit.unready(id);
+    assert_eq!(found, reason, "{id:?}: {message}");
+    for word in words {
+        assert!(message.contains(word), "{id:?}: {message:?} lacks {word:?}");
+    }
+}
+
+#[test]
+fn everything_becomes_ready() {
+    let kit = full();
+    assert_eq!(kit.ids().len(), 11);
+    for id in kit.ids() {
+        assert!(kit.ready(&id), "{id:?}: {:?}", kit.condition(&id, Ready));
+    }
+    assert_eq!(
+        kit.status(&volume("acme/pgdata"), "/attachedTo/instance"),
+        "pg"
+    );
+}
+
+#[test]
+fn every_condition_is_there_on_first_sight() {
+    let mut kit = Kit::two_sites();
+    kit.tenant("acme");
+    kit.network("acme/web", json!({"ipv4": {"prefix": "10.10.0.0/24"}}));
+    kit.network("acme/bad", json!({"ipv4": {"prefix": "10.10.0.0/25"}}));
+    kit.volume("acme/data", json!({"size": "1Gi", "zone": "north"}));
+    kit.machine("acme/www", "web");
+    kit.machine("acme/lost", "nowhere");
+    for _ in 0..3 {
+        // No target is ever looked at.
+        kit.reconcile();
+    }
+    for id in kit.ids() {
+        let expected: Vec<ConditionType> = match id {
+            Id::Region(_) => vec![Accepted, ResolvedRefs, Ready],
+            Id::Provider(_) => vec![Accepted, ResolvedRefs, Reachable, Authorized, Ready],
+            _ => vec![Accepted, ResolvedRefs, Programmed, Ready],
+        };
+        let expected: Vec<(String, Value)> = expected
+            .iter()
+            .map(|t| (t.as_str().to_owned(), json!(1)))
+            .collect();
+        assert_eq!(types(&kit, &id), expected, "{id:?}");
+    }
+}
+
+#[test]
+fn settled_objects_are_never_written_again() {
+    let mut kit = full();
+    kit.writes.clear();
+    for _ in 0..10 {
+        for target in ["r1", "r2", "c1", "c2"] {
+            kit.visit(target);
+            assert_eq!(kit.changes(), [], "after a look at {target}");
+        }
+    }
+    assert!(kit.writes.is_empty());
+}
+
+#[test]
+fn a_restart_writes_nothing() {
+    let mut kit = full();
+    kit.restart();
+    assert_eq!(kit.changes(), []);
+    for target in ["c2", "r1", "c1", "r2"] {
+        kit.visit(target);
+        assert_eq!(kit.changes(), [], "after the first look at {target}");
+    }
+}
+
+#[test]
+fn the_time_of_a_condition_moves_only_with_its_status() {
+    let mut kit = full();
+    let id = instance("acme/pg");
+    let times = |kit: &Kit| -> Vec<(String, Value)> {
+        let list = kit.status(&id, "/conditions");
+        let list = list.as_array().unwrap().iter();
+        list.map(|c| {
+            (
+                c["type"].as_str().unwrap().to_owned(),
+                c["lastTransitionTime"].clone(),
+            )
+        })
+        .collect()
+    };
+    let before = times(&kit);
+    kit.set(&id, "memory", json!("3Gi"));
+    kit.settle();
+    let after = times(&kit);
+    for ((type_, before), (_, after)) in before.iter().zip(&after) {
+        let moves = type_ == "Programmed" || type_ == "Ready";
+        assert_eq!(before != after, moves, "{type_}");
+    }
+}
+
+#[test]
+fn nothing_of_a_paused_object_changes_until_it_goes_on() {
+    for id in [
+        network("acme/web"),
+        instance("acme/pg"),
+        volume("acme/pgdata"),
+    ] {
+        let mut kit = full();
+        let before = kit.on_targets();
+        kit.pause(&id);
+        kit.edit(&id, |o| match o["kind"].as_str().unwrap() {
+            "Network" => o["spec"]["dns"] = json!({"servers": ["9.9.9.9"]}),
+            "Instance" => o["spec"]["memory"] = json!("8Gi"),
+            _ => o["spec"]["size"] = json!("40Gi"),
+        });
+        kit.settle();
+        assert_eq!(kit.on_targets(), before, "{id:?}");
+        let (status, reason, message) = kit.condition(&id, Ready);
+        assert_ne!(status, "True");
+        assert_eq!(
+            (reason.as_str(), message.contains("annotation")),
+            ("Paused", true),
+            "{message}"
+        );
+        kit.resume(&id);
+        kit.settle();
+        assert!(kit.ready(&id), "{id:?}");
+    }
+}
+
+#[test]
+fn a_silent_target_is_named_with_how_its_silence_shows() {
+    let mut kit = Kit::acme();
+    for (contact, reason, word) in [
+        (
+            Contact::Unreachable("no route".to_owned()),
+            Reason::Unreachable,
+            "no route",
+        ),
+        (
+            Contact::Unauthorized("key refused".to_owned()),
+            Reason::Unauthorized,
+            "key refused",
+        ),
+    ] {
+        let mut kit = kit.clone();
+        kit.routers.get_mut("r1").unwrap().contact = contact.clone();
+        kit.clusters.get_mut("c1").unwrap().contact = contact;
+        kit.tenant("umbrella");
+        kit.network("umbrella/lan", json!({"ipv4": {"prefix": "10.0.0.0/24"}}));
+        kit.volume("acme/data", json!({"size": "1Gi", "zone": "north"}));
+        kit.machine("acme/www", "db");
+        kit.settle();
+        assert_says(&kit, &provider("r1"), reason, &[word]);
+        assert_says(&kit, &provider("c1"), reason, &[word]);
+        assert_says(&kit, &tenant("umbrella"), reason, &["r1", word]);
+        assert_says(&kit, &network("umbrella/lan"), reason, &["r1", word]);
+        assert_says(&kit, &volume("acme/data"), reason, &["c1", word]);
+        assert_says(&kit, &instance("acme/www"), reason, &["c1", word]);
+        let targets = kit.status(&network("umbrella/lan"), "/targets");
+        assert_eq!(
+            targets[1]["reason"], "Programmed",
+            "the other router is done: {targets}"
+        );
+        kit.delete(&network("umbrella/lan"));
+        kit.delete(&volume("acme/data"));
+        kit.delete(&instance("acme/www"));
+        kit.settle();
+        assert_says(&kit, &network("umbrella/lan"), reason, &["r1", word]);
+        assert_says(&kit, &volume("acme/data"), reason, &["c1", word]);
+        assert_says(&kit, &instance("acme/www"), reason, &["c1", word]);
+    }
+    assert_eq!(kit.reconcile(), 0);
+}
+
+#[test]
+fn missing_privileges_are_named() {
+    let mut kit = Kit::acme();
+    let missing = vec!["/storage/ceph: Datastore.AllocateSpace".to_owned()];
+    kit.clusters.get_mut("c1").unwrap().missing = missing.clone();
+    kit.settle();
+    assert_says(
+        &kit,
+        &provider("c1"),
+        Reason::Unauthorized,
+        &[&missing[0], "give its user"],
+    );
+    kit.clusters.get_mut("c1").unwrap().missing.clear();
+    kit.settle();
+    assert!(kit.ready(&provider("c1")));
+}
+
+#[test]
+fn a_refusal_holds_up_the_object_that_was_refused_alone() {
+    let mut kit = Kit::acme();
+    kit.network(
+        "acme/dmz",
+        json!({"zones": ["north"], "ipv4": {"prefix": "10.10.2.0/24"}}),
+    );
+    kit.network(
+        "acme/lan",
+        json!({"zones": ["north"], "ipv4": {"prefix": "10.10.3.0/24"}}),
+    );
+    let words = "the router refuses it: VLAN is taken".to_owned();
+    let uid = kit.uid(&network("acme/dmz"));
+    kit.routers
+        .get_mut("r1")
+        .unwrap()
+        .refuses
+        .insert(uid, words.clone());
+    kit.settle();
+    assert_says(&kit, &network("acme/dmz"), Reason::Refused, &[&words]);
+    assert!(kit.ready(&network("acme/lan")));
+    assert!(kit.ready(&tenant("acme")));
+}
+
+#[test]
+fn the_namespace_of_another_is_not_taken() {
+    let mut kit = Kit::two_sites();
+    kit.world
+        .namespaces
+        .insert("acme".to_owned(), crate::world::NamespaceView::default());
+    kit.tenant("acme");
+    kit.network("acme/web", json!({"ipv4": {"prefix": "10.10.0.0/24"}}));
+    kit.settle();
+    let words = [
+        "namespace acme",
+        "bitbuilder.cloud/tenant=acme",
+        "another name",
+    ];
+    assert_says(&kit, &tenant("acme"), Reason::Conflict, &words);
+    assert_says(
+        &kit,
+        &network("acme/web"),
+        Reason::Waiting,
+        &["Tenant `acme` must be Ready"],
+    );
+    kit.world.namespaces.get_mut("acme").unwrap().tenant = Some("acme".to_owned());
+    kit.settle();
+    assert!(kit.ready(&network("acme/web")));
+}
+
+#[test]
+fn a_vmid_of_another_is_left_to_it() {
+    let mut kit = Kit::acme();
+    kit.clusters
+        .get_mut("c1")
+        .unwrap()
+        .foreign
+        .extend([100_000, 100_001]);
+    kit.machine("acme/www", "db");
+    kit.settle();
+    assert_eq!(
+        kit.status(&instance("acme/www"), "/providerID"),
+        "proxmox://c1/100002"
+    );
+    assert!(kit.ready(&instance("acme/www")));
+}
+
+#[test]
+fn a_finalizer_that_somebody_took_away_comes_back() {
+    let mut kit = full();
+    kit.edit(&network("acme/web"), |o| {
+        o["metadata"]["finalizers"] = json!([]);
+    });
+    let changes = kit.changes();
+    let [change] = changes.as_slice() else {
+        panic!("{changes:?}")
+    };
+    assert_eq!(change.finalizer, Some(FinalizerOp::Add));
+    assert_eq!(change.status, None);
+}
