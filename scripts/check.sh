@@ -11,6 +11,7 @@ say "2 of 4: cargo clippy"
 cargo clippy --workspace --all-targets -- -D warnings
 say "3 of 4: cargo deny"
 "$cache/tools/bin/cargo-deny" --log-level error check licenses bans sources
-say "4 of 4: go vet"
-(cd lab/cluster && CGO_ENABLED=0 go vet -mod=readonly . && [[ -z $(gofmt -l .) ]])
+say "4 of 4: gofmt"
+# Not go vet: it would compile all of Kubernetes once more for two files of ours.
+[[ -z $(gofmt -l lab/cluster) ]] || fail "gofmt would change lab/cluster: run gofmt -w lab/cluster"
 say "all is in form"
