@@ -4,7 +4,8 @@ use bb_crds::condition::Verdict;
 use bb_crds::{ConditionType, Instance, InstanceStatus, Reason};
 
 use super::{
-    Change, FinalizerOp, Known, accepted_and_resolved, change as write, differs, judge, recorded,
+    Change, FinalizerOp, Known, accepted_and_resolved, change as write, differs, held_back, judge,
+    recorded,
 };
 use crate::outcome::{ClusterOutcome, Contact};
 use crate::proxmox::model::{GuestReport, GuestState};
@@ -44,6 +45,7 @@ pub(super) fn change(known: &Known<'_>, key: &Key, object: &Instance) -> Option<
         None => programmed(known, object, &mut new, report),
     };
     let ready = match problem {
+        _ if deleting(object) && paused(object) => held_back(),
         _ if deleting(object) => going(known, object, &old, report),
         Some(problem) => Verdict::no(problem.reason, &problem.message),
         None if programmed.holds == Some(true) => networks_ready(known, key),

@@ -144,6 +144,17 @@ fn router_trouble(known: &Known<'_>, router: &str) -> Option<(Reason, String)> {
     }
 }
 
+/// Why an object that is deleted and paused stays.
+fn held_back() -> Verdict {
+    Verdict::no(
+        Reason::Paused,
+        format!(
+            "nothing of it is removed while the annotation {} is true; take it off to let it go",
+            bb_crds::PAUSED
+        ),
+    )
+}
+
 /// The two conditions that a problem decides.
 fn accepted_and_resolved(problem: Option<&Problem>) -> [(ConditionType, Verdict); 2] {
     let accepted = Verdict::yes(Reason::Accepted, "");

@@ -10,7 +10,7 @@ use itertools::Itertools;
 
 use super::{
     Change, FinalizerOp, Known, accepted_and_resolved, change as write, claim_state, differs,
-    judge, recorded, router_trouble,
+    held_back, judge, recorded, router_trouble,
 };
 use crate::allocate::capacity;
 use crate::outcome::ClaimState;
@@ -56,7 +56,8 @@ pub(super) fn change(known: &Known<'_>, key: &Key, object: &Network) -> Option<C
         }),
     };
     let ready = match problem {
-        _ if deleting(object) => waiting_to_go(known, key, &programmed),
+        _ if deleting(object) && paused(object) => held_back(),
+        _ if deleting(object) => waiting_to_go(known, key),
         Some(problem) => Verdict::no(problem.reason, &problem.message),
         None if programmed.holds == Some(true) => Verdict::yes(Reason::Ready, ""),
         None => programmed.clone(),
@@ -187,7 +188,7 @@ fn gone(known: &Known<'_>, key: &Key, object: &Network, old: &NetworkStatus) -> 
             .all(|(name, _)| claim_state(known, name, &uid) == Some(&ClaimState::Absent))
 }
 
-fn waiting_to_go(known: &Known<'_>, key: &Key, programmed: &Verdict) -> Verdict {
+fn waiting_to_go(known: &Known<'_>, key: &Key) -> Verdict {
     let users = known
         .world
         .users_of(key)
@@ -202,7 +203,6 @@ fn waiting_to_go(known: &Known<'_>, key: &Key, programmed: &Verdict) -> Verdict 
             .find_map(|router| router_trouble(known, router));
         return match trouble {
             Some((reason, message)) => Verdict::no(reason, message),
-            None if programmed.reason == Reason::Paused => programmed.clone(),
             None => Verdict::no(Reason::Deleting, "being taken off the routers"),
         };
     }

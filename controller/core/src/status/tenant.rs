@@ -6,7 +6,7 @@ use itertools::Itertools;
 
 use super::{
     Change, FinalizerOp, Known, accepted_and_resolved, change as write, claim_state, differs,
-    judge, recorded, router_trouble,
+    held_back, judge, recorded, router_trouble,
 };
 use crate::outcome::ClaimState;
 use crate::resolve::Id;
@@ -35,7 +35,9 @@ pub(super) fn change(known: &Known<'_>, name: &str, object: &Tenant) -> Option<C
         accepted.1 = conflict;
     }
     let programmed = programmed(known, object, &old);
-    let ready = if deleting(object) {
+    let ready = if deleting(object) && paused(object) {
+        held_back()
+    } else if deleting(object) {
         going(known, name)
     } else if accepted.1.holds != Some(true) {
         accepted.1.clone()

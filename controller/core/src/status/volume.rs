@@ -5,7 +5,8 @@ use bb_crds::volume::AttachedTo;
 use bb_crds::{ConditionType, Reason, Volume, VolumeStatus};
 
 use super::{
-    Change, FinalizerOp, Known, accepted_and_resolved, change as write, differs, judge, recorded,
+    Change, FinalizerOp, Known, accepted_and_resolved, change as write, differs, held_back, judge,
+    recorded,
 };
 use crate::outcome::Contact;
 use crate::proxmox::mark;
@@ -61,6 +62,7 @@ pub(super) fn change(known: &Known<'_>, key: &Key, object: &Volume) -> Option<Ch
         None => programmed(known, object, &mut new, report),
     };
     let ready = match problem {
+        _ if deleting(object) && paused(object) => held_back(),
         _ if deleting(object) => going(known, &new, report),
         Some(problem) => Verdict::no(problem.reason, &problem.message),
         None if programmed.holds == Some(true) => Verdict::yes(Reason::Ready, ""),

@@ -211,3 +211,33 @@ fn a_fabric_that_is_in_use_stays_and_says_by_whom() {
     kit.settle();
     assert_eq!(kit.ids(), []);
 }
+
+#[test]
+fn a_paused_object_that_is_deleted_says_that_it_is_paused() {
+    for id in [
+        tenant("acme"),
+        network("acme/db"),
+        instance("acme/cache"),
+        volume("acme/pgdata"),
+    ] {
+        let mut kit = full();
+        if id != instance("acme/cache") {
+            kit.delete(&instance("acme/pg"));
+        }
+        kit.settle();
+        let before = kit.on_targets();
+        kit.pause(&id);
+        kit.delete(&id);
+        kit.settle();
+        assert_says(
+            &kit,
+            &id,
+            Reason::Paused,
+            &["bitbuilder.cloud/paused", "take it off"],
+        );
+        assert_eq!(kit.on_targets(), before, "{id:?}");
+        kit.resume(&id);
+        kit.settle();
+        assert!(kit.gone(&id), "{id:?}");
+    }
+}
