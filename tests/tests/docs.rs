@@ -109,11 +109,7 @@ fn kinds() -> Result<Vec<(String, Vec<Field>)>> {
             let page = format!("docs/spec/{}.md", crd.spec.names.kind.to_lowercase());
             let version = serde_json::to_value(&crd.spec.versions[0])?;
             let mut fields = Vec::new();
-            walk(
-                &version["schema"]["openAPIV3Schema"],
-                "",
-                &mut fields,
-            );
+            walk(&version["schema"]["openAPIV3Schema"], "", &mut fields);
             ensure!(fields.len() > 5, "{page}: the schema has no fields");
             Ok((page, fields))
         })
@@ -325,12 +321,23 @@ fn every_test_that_a_guarantee_names_exists() -> Result<()> {
 fn every_file_that_a_page_names_exists() -> Result<()> {
     let root = paths::root();
     let tops = [
-        "docs/", "crds/", "controller/", "bbctl/", "charts/", "lab/", "tests/", "scripts/",
+        "docs/",
+        "crds/",
+        "controller/",
+        "bbctl/",
+        "charts/",
+        "lab/",
+        "tests/",
+        "scripts/",
         "examples/",
     ];
     let mut wrong = Vec::new();
     for (page, text) in pages()? {
-        let folder = root.join(&page).parent().map(Path::to_owned).unwrap_or_default();
+        let folder = root
+            .join(&page)
+            .parent()
+            .map(Path::to_owned)
+            .unwrap_or_default();
         let links = text.split("](").skip(1).filter_map(|l| l.split(')').next());
         for link in links.filter(|l| !l.contains("://")) {
             let path = link.split('#').next().unwrap_or_default();
@@ -358,7 +365,10 @@ fn every_page_is_in_the_index() -> Result<()> {
         let Some(below) = page.strip_prefix("docs/").filter(|p| *p != "README.md") else {
             continue;
         };
-        ensure!(index.contains(&format!("]({below})")), "{page} is not in the index");
+        ensure!(
+            index.contains(&format!("]({below})")),
+            "{page} is not in the index"
+        );
     }
     Ok(())
 }
@@ -367,10 +377,15 @@ fn every_page_is_in_the_index() -> Result<()> {
 fn every_verb_of_make_that_a_page_names_exists() -> Result<()> {
     let makefile = read("Makefile")?;
     for (page, text) in pages()? {
-        let verbs = quoted(&text).into_iter().filter_map(|w| w.strip_prefix("make "));
+        let verbs = quoted(&text)
+            .into_iter()
+            .filter_map(|w| w.strip_prefix("make "));
         for verb in verbs {
             let rule = format!("\n{verb}:\n");
-            ensure!(makefile.contains(&rule), "{page}: there is no `make {verb}`");
+            ensure!(
+                makefile.contains(&rule),
+                "{page}: there is no `make {verb}`"
+            );
         }
     }
     Ok(())
@@ -454,14 +469,31 @@ fn world(text: &str) -> Result<World> {
     for document in text.split("\n---\n") {
         let document = format!("apiVersion: bitbuilder.cloud/v1alpha1\n{document}");
         let value: Value = serde_saphyr::from_str(&document)?;
-        let name = value["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let name = value["metadata"]["name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         match value["kind"].as_str().unwrap_or_default() {
-            "Region" => drop(world.regions.insert(name, Arc::new(serde_json::from_value(value)?))),
-            "Provider" => drop(world.providers.insert(name, Arc::new(serde_json::from_value(value)?))),
-            "Tenant" => drop(world.tenants.insert(name, Arc::new(serde_json::from_value(value)?))),
+            "Region" => drop(
+                world
+                    .regions
+                    .insert(name, Arc::new(serde_json::from_value(value)?)),
+            ),
+            "Provider" => drop(
+                world
+                    .providers
+                    .insert(name, Arc::new(serde_json::from_value(value)?)),
+            ),
+            "Tenant" => drop(
+                world
+                    .tenants
+                    .insert(name, Arc::new(serde_json::from_value(value)?)),
+            ),
             "Network" => {
                 let key = Key::new("acme", name);
-                world.networks.insert(key, Arc::new(serde_json::from_value(value)?));
+                world
+                    .networks
+                    .insert(key, Arc::new(serde_json::from_value(value)?));
             }
             other => bail!("{other} is not in this world"),
         }
@@ -489,9 +521,17 @@ fn what_things_cost_on_a_router_is_as_the_page_says() -> Result<()> {
     let pool = commands(9000, "pool")?;
     let low = |owner: &str| -> Result<usize> { Ok(commands(1500, owner)?.0) };
     let rows = [
-        ("tenant, on each router with a network of it", commands(9000, "acme")?, low("acme")?),
+        (
+            "tenant, on each router with a network of it",
+            commands(9000, "acme")?,
+            low("acme")?,
+        ),
         ("network in one zone", plain, low("plain")?),
-        ("network in several zones, on each router", commands(9000, "stretched")?, low("stretched")?),
+        (
+            "network in several zones, on each router",
+            commands(9000, "stretched")?,
+            low("stretched")?,
+        ),
         (
             "DHCP pool without resolvers, on one router",
             (pool.0 - plain.0, pool.1 - plain.1),
