@@ -48,6 +48,15 @@ pub struct RouterOutcome {
     pub underlay: Option<String>,
 }
 
+impl RouterOutcome {
+    /// Whether this process ever saw what the router has of an object. Before that, what is
+    /// recorded stands: a restart must not make what is Ready look otherwise.
+    #[must_use]
+    pub fn looked_at(&self, uid: &str) -> bool {
+        self.contact == Contact::Good || self.claims.contains_key(uid)
+    }
+}
+
 /// How far a router is with one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClaimState {
@@ -81,6 +90,16 @@ pub struct ClusterOutcome {
     pub volumes: BTreeMap<Uid, (u64, VolumeReport)>,
     /// Things with our mark that no object accounts for.
     pub orphans: Vec<String>,
+}
+
+impl ClusterOutcome {
+    /// As [`RouterOutcome::looked_at`].
+    #[must_use]
+    pub fn looked_at(&self, uid: &str) -> bool {
+        self.contact == Contact::Good
+            || self.guests.contains_key(uid)
+            || self.volumes.contains_key(uid)
+    }
 }
 
 /// What every target is asked for now, as numbers, by the object.

@@ -134,15 +134,16 @@ fn programmed(
         return Verdict::unknown(Reason::Paused, "paused by annotation: nothing is changed");
     }
     let Some(report) = report else {
-        return trouble(known, new).unwrap_or_else(|| {
-            let kept = recorded(
-                &new.conditions,
-                ConditionType::Programmed,
-                object.metadata.generation,
-            );
-            let seen = outcome(known, new).is_some();
-            kept.filter(|_| !seen).unwrap_or_else(|| pending(new))
-        });
+        let seen = outcome(known, new).is_some_and(|c| c.looked_at(&uid(object)));
+        let kept = recorded(
+            &new.conditions,
+            ConditionType::Programmed,
+            object.metadata.generation,
+        );
+        return kept
+            .filter(|_| !seen)
+            .or_else(|| trouble(known, new))
+            .unwrap_or_else(|| pending(new));
     };
     if let GuestState::VmidTaken { message } = &report.state {
         let verdict = Verdict::no(Reason::Pending, format!("{message}; another VMID is taken"));

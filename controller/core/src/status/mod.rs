@@ -129,6 +129,12 @@ fn claim_state<'a>(known: &'a Known<'_>, router: &str, uid: &str) -> Option<&'a 
     known.asked.claim(known.outcomes, router, uid)
 }
 
+/// Whether it is known what a router has of an object.
+fn looked_at(known: &Known<'_>, router: &str, uid: &str) -> bool {
+    let outcome = known.outcomes.routers.get(router);
+    outcome.is_some_and(|outcome| outcome.looked_at(uid))
+}
+
 /// Why a router that is not done is not.
 fn router_trouble(known: &Known<'_>, router: &str) -> Option<(Reason, String)> {
     match &known.outcomes.routers.get(router)?.contact {

@@ -10,7 +10,7 @@ use itertools::Itertools;
 
 use super::{
     Change, FinalizerOp, Known, accepted_and_resolved, change as write, claim_state, differs,
-    held_back, judge, recorded, router_trouble,
+    held_back, judge, looked_at, recorded, router_trouble,
 };
 use crate::allocate::capacity;
 use crate::outcome::ClaimState;
@@ -115,11 +115,11 @@ fn programmed(
     object: &Network,
 ) -> Verdict {
     let routers: BTreeSet<&String> = network.trunks.iter().map(|t| &t.key.router).collect();
-    let old = new.targets.clone();
+    let old = new.clone();
     new.targets = routers
         .iter()
         .map(|router| {
-            let (reason, message) = target(known, router, &network.uid, &old, object);
+            let (reason, message) = target(known, router, &old, object);
             TargetState {
                 name: (*router).clone(),
                 reason,
@@ -148,8 +148,7 @@ fn programmed(
 fn target(
     known: &Known<'_>,
     router: &str,
-    uid: &str,
-    old: &[TargetState],
+    old: &NetworkStatus,
     object: &Network,
 ) -> (Reason, String) {
     if paused(object) {
@@ -158,19 +157,32 @@ fn target(
             "paused by annotation: nothing is sent".to_owned(),
         );
     }
-    match claim_state(known, router, uid) {
+    let uid = uid(object);
+    match claim_state(known, router, &uid) {
         Some(ClaimState::Programmed) => (Reason::Programmed, String::new()),
         Some(ClaimState::Held { reason, message }) => (*reason, message.clone()),
-        state => router_trouble(known, router).unwrap_or_else(|| {
+        state => {
             // Before the first look at a router, what is recorded stands.
-            let seen = known.outcomes.routers.contains_key(router);
-            let recorded = old.iter().find(|t| t.name == router);
-            match recorded.filter(|_| !seen && state.is_none()) {
-                Some(recorded) => (recorded.reason, recorded.message.clone()),
-                None => (Reason::Pending, String::new()),
+            let seen = state.is_some() || looked_at(known, router, &uid);
+            let kept = kept(router, old, object).filter(|_| !seen);
+            match kept {
+                Some((Reason::Programmed, _)) => kept,
+                _ => router_trouble(known, router).or(kept),
             }
-        }),
+            .unwrap_or((Reason::Pending, String::new()))
+        }
     }
+}
+
+/// What is recorded of a router for the spec as it is now.
+fn kept(router: &str, old: &NetworkStatus, object: &Network) -> Option<(Reason, String)> {
+    let target = old.targets.iter().find(|t| t.name == router)?;
+    let programmed = old
+        .conditions
+        .iter()
+        .find(|c| c.type_ == ConditionType::Programmed.as_str())?;
+    let same = programmed.observed_generation == object.metadata.generation;
+    same.then(|| (target.reason, target.message.clone()))
 }
 
 /// Nothing of it is left on any router of its Region.

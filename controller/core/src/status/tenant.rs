@@ -6,7 +6,7 @@ use itertools::Itertools;
 
 use super::{
     Change, FinalizerOp, Known, accepted_and_resolved, change as write, claim_state, differs,
-    held_back, judge, recorded, router_trouble,
+    held_back, judge, looked_at, recorded, router_trouble,
 };
 use crate::outcome::ClaimState;
 use crate::resolve::Id;
@@ -92,17 +92,16 @@ fn programmed(known: &Known<'_>, object: &Tenant, old: &TenantStatus) -> Verdict
             Some(ClaimState::Programmed) => {}
             Some(ClaimState::Held { reason, message }) => return Verdict::no(*reason, message),
             _ => {
-                if let Some((reason, message)) = router_trouble(known, router) {
-                    return Verdict::no(reason, message);
-                }
-                let seen = known.outcomes.routers.contains_key(router);
                 let kept = recorded(
                     &old.conditions,
                     ConditionType::Programmed,
                     object.metadata.generation,
                 );
-                if let Some(kept) = kept.filter(|_| !seen) {
-                    return kept;
+                if kept.is_some() && !looked_at(known, router, &uid) {
+                    continue;
+                }
+                if let Some((reason, message)) = router_trouble(known, router) {
+                    return Verdict::no(reason, message);
                 }
                 waiting.push(router.as_str());
             }

@@ -125,6 +125,43 @@ fn a_restart_writes_nothing() {
 }
 
 #[test]
+fn a_restart_while_a_target_is_silent_makes_nothing_less_ready() {
+    let mut kit = full();
+    kit.routers.get_mut("r2").unwrap().contact = Contact::Unreachable("no route".to_owned());
+    kit.clusters.get_mut("c1").unwrap().contact = Contact::Unreachable("no route".to_owned());
+    kit.restart();
+    kit.settle();
+    for id in kit.ids() {
+        let silent = id == provider("r2") || id == provider("c1");
+        assert_eq!(
+            kit.ready(&id),
+            !silent,
+            "{id:?}: {:?}",
+            kit.condition(&id, Ready)
+        );
+    }
+}
+
+#[test]
+fn a_spec_that_changed_during_a_restart_is_not_called_ready() {
+    let mut kit = full();
+    kit.set(&network("acme/web"), "dns", json!({"servers": ["9.9.9.9"]}));
+    kit.set(&instance("acme/cache"), "memory", json!("2Gi"));
+    kit.set(&volume("acme/pgdata"), "size", json!("30Gi"));
+    kit.restart();
+    kit.reconcile();
+    for id in [
+        network("acme/web"),
+        instance("acme/cache"),
+        volume("acme/pgdata"),
+    ] {
+        assert_says(&kit, &id, Reason::Pending, &[]);
+    }
+    kit.settle();
+    assert!(kit.ids().iter().all(|id| kit.ready(id)));
+}
+
+#[test]
 fn the_time_of_a_condition_moves_only_with_its_status() {
     let mut kit = full();
     let id = instance("acme/pg");

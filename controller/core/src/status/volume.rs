@@ -104,19 +104,20 @@ fn programmed(
         return Verdict::unknown(Reason::Paused, "paused by annotation: nothing is changed");
     }
     let Some(report) = report else {
-        return trouble(known, new).unwrap_or_else(|| {
-            let kept = recorded(
-                &new.conditions,
-                ConditionType::Programmed,
-                object.metadata.generation,
-            );
-            let seen = new
-                .cluster
-                .as_ref()
-                .is_some_and(|c| known.outcomes.clusters.contains_key(c));
-            kept.filter(|_| !seen)
-                .unwrap_or_else(|| Verdict::no(Reason::Pending, "about to be made"))
-        });
+        let seen = new
+            .cluster
+            .as_ref()
+            .and_then(|c| known.outcomes.clusters.get(c))
+            .is_some_and(|c| c.looked_at(&uid(object)));
+        let kept = recorded(
+            &new.conditions,
+            ConditionType::Programmed,
+            object.metadata.generation,
+        );
+        return kept
+            .filter(|_| !seen)
+            .or_else(|| trouble(known, new))
+            .unwrap_or_else(|| Verdict::no(Reason::Pending, "about to be made"));
     };
     attach(known, object, new, report);
     match &report.state {
