@@ -222,6 +222,38 @@ impl Access {
             .collect()
     }
 
+    /// Whether a caller has one privilege on a path, without listing all he has.
+    pub fn has(&self, who: &Caller, path: &str, pool: Option<&str>, privilege: &str) -> bool {
+        if who.is_root() {
+            return true;
+        }
+        let user = Caller {
+            user: who.user.clone(),
+            token: None,
+        };
+        let by_user = user.is_root() || self.subject_has(&user, path, pool, privilege);
+        let Some(token) = &who.token else {
+            return by_user;
+        };
+        let held = self.users.get(&who.user).and_then(|u| u.tokens.get(token));
+        let separate = held.is_none_or(|t| t.privsep);
+        by_user && (!separate || self.subject_has(who, path, pool, privilege))
+    }
+
+    fn subject_has(&self, who: &Caller, path: &str, pool: Option<&str>, privilege: &str) -> bool {
+        let gives = |role: &String| match roles::built_in(role) {
+            Some(list) => list.contains(&privilege),
+            None => self.roles.get(role).is_some_and(|r| r.contains(privilege)),
+        };
+        let direct = self.roles_on(who, path);
+        if direct.keys().any(gives) {
+            return true;
+        }
+        let shut_out = direct.contains_key("NoAccess");
+        pool.filter(|_| !shut_out)
+            .is_some_and(|p| self.roles_on(who, &format!("/pool/{p}")).keys().any(gives))
+    }
+
     /// Judges a token header's parts.
     ///
     /// # Errors
@@ -363,6 +395,33 @@ mod tests {
                 .privileges(&user, "/vms/7", None)
                 .contains_key("VM.Allocate")
         );
+    }
+
+    #[test]
+    fn one_privilege_is_judged_as_the_list_of_all_is() {
+        let mut access = access();
+        for (path, subject, who, role) in [
+            ("/vms", Subject::User, "op@pve", "PVEVMAdmin"),
+            ("/vms/7", Subject::Token, "op@pve!t", "PVEVMUser"),
+            ("/vms/8", Subject::Token, "op@pve!t", "NoAccess"),
+            ("/pool/p", Subject::User, "op@pve", "PVEVMAdmin"),
+            ("/pool/p", Subject::Token, "op@pve!t", "PVETemplateUser"),
+        ] {
+            access.acl.insert(grant(path, subject, who, role));
+        }
+        for path in ["/", "/vms", "/vms/7", "/vms/8", "/vms/9"] {
+            for pool in [None, Some("p")] {
+                let all = access.privileges(&token(), path, pool);
+                for privilege in roles::ALL {
+                    let one = access.has(&token(), path, pool, privilege);
+                    assert_eq!(
+                        one,
+                        all.contains_key(*privilege),
+                        "{path} {pool:?} {privilege}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]

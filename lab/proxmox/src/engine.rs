@@ -15,6 +15,8 @@ pub(crate) const LOCK_WAIT: f64 = 10.0;
 pub(crate) const CREATE_LOCK_WAIT: f64 = 5.0;
 /// Lab seconds any wait takes at least, so that a scale of 0 does not make it no wait at all.
 const SHORTEST_WAIT: f64 = 0.1;
+/// Lab seconds between two rounds at least: at a scale of 0 they would never end.
+pub(crate) const SHORTEST_ROUND: f64 = 0.1;
 /// Seconds from the fork of a worker to its first step.
 const FORK: f64 = 0.02;
 
@@ -160,13 +162,7 @@ impl Cluster {
                 (_, Some(at)) => {
                     self.now = self.now.max(at);
                     self.statd_round();
-                    let round = self.lasting(STATD_ROUND);
-                    // At scale 0 one round ends each tick, instead of endless ones at one time.
-                    self.statd_due = if round > 0.0 {
-                        self.now + round
-                    } else {
-                        target + 1e-9
-                    };
+                    self.statd_due = self.now + self.lasting(STATD_ROUND).max(SHORTEST_ROUND);
                 }
                 _ => break,
             }

@@ -15,6 +15,7 @@ use bb_lab_kit::tls::{Identity, identity, server_config};
 use bb_lab_kit::{Counters, Stop};
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
@@ -24,6 +25,9 @@ use crate::wire;
 
 /// Real time between two looks at what is due when nobody calls.
 const TICK: Duration = Duration::from_millis(20);
+
+/// Workers of a node's API daemon.
+const WORKERS: usize = 3;
 
 /// How a stand-in is started.
 #[derive(Debug)]
@@ -78,12 +82,25 @@ pub(crate) struct Lab {
     state: Option<PathBuf>,
     /// Writes under way per guest.
     pub in_flight: Mutex<BTreeMap<String, u64>>,
+    /// Workers of the API daemon per node; the empty name stands for calls without a node.
+    workers: Mutex<BTreeMap<String, Arc<Semaphore>>>,
 }
 
 impl Lab {
     /// The state, for a moment. Never held while waiting.
     pub(crate) fn cluster(&self) -> MutexGuard<'_, Cluster> {
         self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A free worker of a node's API daemon. A call that waits for a lock keeps its worker, so
+    /// three of them stall what else has to go through the daemon.
+    pub(crate) async fn worker(&self, node: &str) -> Option<OwnedSemaphorePermit> {
+        let workers = {
+            let mut all = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+            let make = || Arc::new(Semaphore::new(WORKERS));
+            all.entry(node.to_owned()).or_insert_with(make).clone()
+        };
+        workers.acquire_owned().await.ok()
     }
 
     /// Lets everything happen that is due by now.
@@ -151,6 +168,7 @@ impl ProxmoxLab {
             faults: Faults::default(),
             state: config.state,
             in_flight: Mutex::new(BTreeMap::new()),
+            workers: Mutex::new(BTreeMap::new()),
         });
         let stop = Stop::new();
         let mut parts = Vec::new();
@@ -301,6 +319,11 @@ impl Running {
     /// Every call so far.
     pub fn journal(&self) -> Vec<Entry> {
         self.lab.journal.entries()
+    }
+
+    /// Forgets the calls that were recorded so far; the file keeps them.
+    pub fn clear_journal(&self) {
+        self.lab.journal.clear_memory();
     }
 
     /// The faults, to add to.

@@ -40,6 +40,8 @@ mod serve;
 mod settle;
 mod size;
 mod snapshot;
+#[cfg(test)]
+mod state_tests;
 mod storage_calls;
 mod store;
 mod task;

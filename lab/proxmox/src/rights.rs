@@ -6,32 +6,33 @@ use crate::refusal::{Answer, Refusal};
 use crate::volume::{Content, parse_volid, split_volid};
 
 impl Cluster {
+    /// The pool whose rights reach a path's object by membership.
+    fn pool_behind(&self, path: &str) -> Option<&str> {
+        if let Some(id) = path.strip_prefix("/vms/") {
+            return id.parse().ok().and_then(|vmid| self.pool_of(vmid));
+        }
+        let id = path.strip_prefix("/storage/")?;
+        let mut holding = self.pools.iter().filter(|(_, p)| p.storages.contains(id));
+        holding.next().map(|(name, _)| name.as_str())
+    }
+
     /// What a caller may do on a path, with what pool membership adds.
     pub fn privileges(&self, who: &Caller, path: &str) -> Privileges {
-        let pool = if let Some(id) = path.strip_prefix("/vms/") {
-            id.parse().ok().and_then(|vmid| self.pool_of(vmid))
-        } else if let Some(id) = path.strip_prefix("/storage/") {
-            let found = self.pools.iter().find(|(_, p)| p.storages.contains(id));
-            found.map(|(name, _)| name.as_str())
-        } else {
-            None
-        };
-        self.access.privileges(who, path, pool)
+        self.access.privileges(who, path, self.pool_behind(path))
     }
 
     pub(crate) fn may(&self, who: &Caller, path: &str, privilege: &str) -> bool {
-        self.privileges(who, path).contains_key(privilege)
+        self.access
+            .has(who, path, self.pool_behind(path), privilege)
     }
 
     pub(crate) fn may_any(&self, who: &Caller, path: &str, any: &[&str]) -> bool {
-        let held = self.privileges(who, path);
-        any.iter().any(|p| held.contains_key(*p))
+        any.iter().any(|p| self.may(who, path, p))
     }
 
     /// Refuses unless every privilege is held; names the first that is not.
     pub(crate) fn check(&self, who: &Caller, path: &str, all: &[&str]) -> Answer<()> {
-        let held = self.privileges(who, path);
-        match all.iter().find(|p| !held.contains_key(**p)) {
+        match all.iter().find(|p| !self.may(who, path, p)) {
             None => Ok(()),
             Some(missing) => Err(Refusal::denied(&format!("{path}, {missing}"))),
         }

@@ -194,6 +194,9 @@ pub(crate) const ROUTES: &[Route] = &[
         AUDIT,
         &[&[may("current", Kind::Bool), may("snapshot", TEXT)]],
         |c, q| {
+            if q.p.get("snapshot").is_some() {
+                return c.snapshot_config(q, Qemu).map(Into::into);
+            }
             let current = q.p.flag("current");
             Ok(c.guest_on(Qemu, q.node(), q.vmid())?
                 .config_view(current)

@@ -148,7 +148,8 @@ impl Seed {
             add_guest(&mut cluster, guest)?;
         }
         cluster.statd_round();
-        cluster.statd_due = cluster.lasting(crate::engine::STATD_ROUND).max(1e-9);
+        let round = cluster.lasting(crate::engine::STATD_ROUND);
+        cluster.statd_due = round.max(crate::engine::SHORTEST_ROUND);
         Ok(cluster)
     }
 

@@ -87,7 +87,7 @@ impl Cluster {
     /// `GET .../snapshot/S/config`.
     pub(crate) fn snapshot_config(&self, call: &Call<'_>, kind: GuestKind) -> Answer<Value> {
         let guest = self.guest_on(kind, call.node(), call.vmid())?;
-        let name = call.p.text("snapname");
+        let name = call.p.get("snapshot").unwrap_or(call.p.text("snapname"));
         let missing = || Refusal::fail(format!("snapshot '{name}' does not exist"));
         let snapshot = guest.snapshots.get(name).ok_or_else(missing)?;
         Ok(json!(snapshot.config))

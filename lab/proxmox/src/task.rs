@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use crate::access::Caller;
 use crate::engine::{FileLock, Job};
 
+/// Process ids of workers begin after this.
+const FIRST_PID: u32 = 4096;
+
 /// One worker, running or ended.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Task {
@@ -135,7 +138,7 @@ impl Tasks {
     /// Records a new task and gives it a number.
     pub(crate) fn add(&mut self, mut task: Task) -> u64 {
         self.next += 1;
-        task.pid = 4096 + self.next as u32;
+        task.pid = FIRST_PID + self.next as u32;
         task.upid = format!(
             "UPID:{}:{:08X}:{:08X}:{:08X}:{}:{}:{}:",
             task.node,
@@ -150,12 +153,12 @@ impl Tasks {
         self.next
     }
 
-    /// A task by its UPID.
+    /// A task by its UPID, found by the process id in it.
     pub fn find(&self, upid: &str) -> Option<(u64, &Task)> {
-        self.all
-            .iter()
-            .find(|(_, t)| t.upid == upid)
-            .map(|(n, t)| (*n, t))
+        let pid = u32::from_str_radix(upid.split(':').nth(2)?, 16).ok()?;
+        let number = u64::from(pid.checked_sub(FIRST_PID)?);
+        let task = self.all.get(&number).filter(|t| t.upid == upid)?;
+        Some((number, task))
     }
 
     /// What a restart leaves of running tasks.
