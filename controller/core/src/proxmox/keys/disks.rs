@@ -41,6 +41,15 @@ fn is_cdrom(value: &Property) -> bool {
     value.get("media") == Some("cdrom")
 }
 
+/// Whether a machine has a drive for cloud-init: its addresses and keys are on it.
+#[must_use]
+pub fn has_cloud_init(config: &GuestConfig) -> bool {
+    config.keys().filter(|key| is_disk_key(key)).any(|key| {
+        let value = Property::parse(config.effective(key).unwrap_or(""));
+        is_cdrom(&value) && value.head.is_some_and(|volid| volid.contains("cloudinit"))
+    })
+}
+
 /// The disk that a guest starts from: the first disk in its boot order, or the first there is.
 #[must_use]
 pub fn root_disk(kind: Kind, config: &GuestConfig) -> Option<RootDisk> {

@@ -17,7 +17,7 @@ use super::property::{Property, parse_size};
 mod cards;
 mod disks;
 
-pub use disks::{Attached, RootDisk, attached, root_disk};
+pub use disks::{Attached, RootDisk, attached, has_cloud_init, root_disk};
 
 /// The configuration of a guest as `GET .../pending` gives it.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]

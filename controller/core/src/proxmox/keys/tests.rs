@@ -254,6 +254,16 @@ fn the_root_disk_is_the_first_disk_of_the_boot_order() {
 }
 
 #[test]
+fn a_cloud_init_drive_is_a_cdrom_of_that_name() {
+    assert!(has_cloud_init(&template()));
+    let bare = [
+        ("ide2", "local:iso/x.iso,media=cdrom"),
+        ("scsi1", "a:cloudinit,size=1G"),
+    ];
+    assert!(!has_cloud_init(&config(&bare)));
+}
+
+#[test]
 fn the_fingerprint_moves_with_whatever_is_written_and_with_nothing_else() {
     let base = fingerprint(&guest());
     let same = DesiredGuest {

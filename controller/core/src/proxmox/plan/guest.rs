@@ -8,7 +8,7 @@ use super::users::{Users, users};
 use super::{Guest, Op, Scene, Stands, Step, create};
 use crate::proxmox::keys::{self, Disks, GuestConfig};
 use crate::proxmox::mark::{self, Mark, Ownership};
-use crate::proxmox::model::{Attachment, DesiredGuest, Fate, GuestState, Kind, Power};
+use crate::proxmox::model::{Attachment, DesiredGuest, Fate, GuestState, Kind, Power, Source};
 use crate::proxmox::observed::{Build, ConfigRead, Key, Need, Row};
 
 /// What was decided about a guest.
@@ -85,12 +85,7 @@ fn clash(scene: &Scene<'_>, guest: &DesiredGuest) -> Option<String> {
     if scene.desired.cluster.holder == Some(vmid) {
         return Some(format!("VMID {vmid} is that of the volume holder"));
     }
-    let first = scene
-        .desired
-        .guests
-        .iter()
-        .filter(|other| other.vmid == vmid && other.fate != Fate::Release)
-        .min_by_key(|other| (other.settled.is_none(), &other.uid))?;
+    let first = scene.owners.get(&vmid)?;
     (first.uid != guest.uid).then(|| {
         format!(
             "VMID {vmid} is also recorded for {}/{}",
@@ -106,7 +101,7 @@ fn as_recorded(scene: &Scene<'_>, guest: &DesiredGuest, row: &Row) -> Option<Ste
     if !keeps || scene.flight.recheck || scene.seen.configs.contains_key(&guest.vmid) {
         return None;
     }
-    let fingerprint = keys::fingerprint(guest);
+    let fingerprint = scene.print(guest);
     let recorded = guest.settled.as_ref() == Some(&fingerprint);
     let proven = scene.flight.proven.get(&guest.vmid) == Some(&fingerprint);
     let named = row.name.as_ref().is_none_or(|name| *name == guest.name);
@@ -332,9 +327,11 @@ fn keep(scene: &Scene<'_>, guest: &DesiredGuest, row: &Row, config: &GuestConfig
     };
     // Before its first start a guest waits for all its volumes, so that it is written once; a
     // guest in use gets its other changes meanwhile.
-    let waits = missing.map(|why| held(Reason::Waiting, why));
-    if let Some(waits) = waits.filter(|_| guest.settled.is_none()) {
-        return waits.into();
+    if let Some(why) = missing.as_ref().filter(|_| guest.settled.is_none()) {
+        return held(Reason::Waiting, why).into();
+    }
+    if target_lacks_cloud_init(row.kind, config) {
+        return held(Reason::Invalid, no_cloud_init(guest)).into();
     }
     let mut ops = Vec::new();
     let target = address(guest, row);
@@ -353,16 +350,16 @@ fn keep(scene: &Scene<'_>, guest: &DesiredGuest, row: &Row, config: &GuestConfig
         return step.unwrap_or(Step::Do(Key::Guest(guest.vmid), ops)).into();
     }
     let pending = config.waiting();
-    let mut fingerprint = keys::fingerprint(guest);
+    let mut fingerprint = scene.print(guest);
     if !pending.is_empty() {
         // Never equal to the plain fingerprint, so that the guest is read in every pass until
         // a restart has brought these into force.
         fingerprint = format!("{fingerprint}+{}", pending.join(","));
     }
-    let proven = waits_for_nothing(scene, guest, config).then(|| fingerprint.clone());
-    let step = power(scene, guest, row, config).unwrap_or_else(|| match &proven {
-        Some(_) => Step::Is(GuestState::Settled { fingerprint }),
-        None => held(Reason::Waiting, "waits for a volume"),
+    let proven = missing.is_none().then(|| fingerprint.clone());
+    let step = power(scene, guest, row, config).unwrap_or_else(|| match missing {
+        None => Step::Is(GuestState::Settled { fingerprint }),
+        Some(why) => held(Reason::Waiting, why),
     });
     Judged {
         step,
@@ -400,16 +397,21 @@ fn power(
     Some(step.unwrap_or(Step::Do(Key::Guest(guest.vmid), vec![op])))
 }
 
-fn waits_for_nothing(scene: &Scene<'_>, guest: &DesiredGuest, config: &GuestConfig) -> bool {
-    let Some(holder) = scene.desired.cluster.holder else {
-        return guest.volumes.is_empty();
+/// Without that drive a machine would start with neither its address nor its keys.
+fn target_lacks_cloud_init(kind: Kind, config: &GuestConfig) -> bool {
+    kind == Kind::Vm && !keys::has_cloud_init(config)
+}
+
+fn no_cloud_init(guest: &DesiredGuest) -> String {
+    let vmid = guest.vmid;
+    let template = match &guest.source {
+        Source::Template { vmid, .. } => vmid.to_string(),
+        Source::Archive { .. } => String::new(),
     };
-    let present = keys::attached(holder, config);
-    guest.volumes.iter().all(|attachment| {
-        present
-            .get(&attachment.volume_uid)
-            .is_some_and(|attached| !attached.leaving)
-    })
+    format!(
+        "VM {vmid} has no cloud-init drive, without which it has no address: give template \
+         {template} one (`qm set {template} --ide2 STORAGE:cloudinit`), and this VM as well"
+    )
 }
 
 /// The volumes that may be attached now, and why the first of the others may not.

@@ -11,12 +11,13 @@ use std::fmt;
 use bb_crds::condition::Reason;
 use bb_crds::ids::Vmid;
 
+use super::keys;
 use super::mark;
 use super::model::{
-    Desired, DesiredGuest, DesiredVolume, GuestReport, GuestState, More, PassReport, VolumeReport,
-    VolumeState,
+    Desired, DesiredGuest, DesiredVolume, Fate, GuestReport, GuestState, More, PassReport,
+    VolumeReport, VolumeState,
 };
-use super::observed::{InFlight, Key, Need, Observed, Rest};
+use super::observed::{InFlight, Key, Need, Observed, Rest, Row};
 
 mod create;
 mod fair;
@@ -84,9 +85,61 @@ struct Scene<'a> {
     seen: &'a Observed,
     flight: &'a InFlight,
     volumes: BTreeMap<&'a str, &'a DesiredVolume>,
+    /// What each guest's status would record, by UID.
+    prints: BTreeMap<&'a str, String>,
+    /// Whose each VMID is, where more than one object has it recorded.
+    owners: BTreeMap<Vmid, &'a DesiredGuest>,
+    /// Guests with this installation's tag that no object accounts for.
+    strangers: Vec<(Vmid, &'a Row)>,
 }
 
-impl Scene<'_> {
+impl<'a> Scene<'a> {
+    fn new(desired: &'a Desired, seen: &'a Observed, flight: &'a InFlight) -> Self {
+        let mut owners: BTreeMap<Vmid, &DesiredGuest> = BTreeMap::new();
+        for guest in desired
+            .guests
+            .iter()
+            .filter(|guest| guest.fate != Fate::Release)
+        {
+            let rank = |guest: &DesiredGuest| (guest.settled.is_none(), guest.uid.clone());
+            let owner = owners.entry(guest.vmid).or_insert(guest);
+            if rank(guest) < rank(owner) {
+                *owner = guest;
+            }
+        }
+        let known: BTreeSet<Vmid> = desired.guests.iter().map(|guest| guest.vmid).collect();
+        let ours = mark::installation_tag(&desired.cluster.installation);
+        let tagged = |row: &Row| row.tags.iter().any(|tag| tag.starts_with(&ours));
+        let unknown = seen.guests.iter().filter(|(vmid, _)| !known.contains(vmid));
+        let strangers = unknown
+            .filter(|(_, row)| tagged(row))
+            .map(|(vmid, row)| (*vmid, row));
+        Self {
+            desired,
+            seen,
+            flight,
+            volumes: desired
+                .volumes
+                .iter()
+                .map(|v| (v.uid.as_str(), v))
+                .collect(),
+            prints: desired
+                .guests
+                .iter()
+                .map(|g| (g.uid.as_str(), keys::fingerprint(g)))
+                .collect(),
+            owners,
+            strangers: strangers.collect(),
+        }
+    }
+
+    fn print(&self, guest: &DesiredGuest) -> String {
+        self.prints
+            .get(guest.uid.as_str())
+            .cloned()
+            .unwrap_or_default()
+    }
+
     fn busy(&self, key: &Key) -> Option<&str> {
         self.flight
             .tasks
@@ -112,17 +165,7 @@ impl Scene<'_> {
 /// Decides what to do next.
 #[must_use]
 pub fn plan(desired: &Desired, seen: &Observed, flight: &InFlight) -> Plan {
-    let volumes = desired
-        .volumes
-        .iter()
-        .map(|volume| (volume.uid.as_str(), volume))
-        .collect();
-    let scene = Scene {
-        desired,
-        seen,
-        flight,
-        volumes,
-    };
+    let scene = Scene::new(desired, seen, flight);
     let mut plan = Plan::default();
     let mut candidates = Vec::new();
     for guest in sorted(&desired.guests, |g| (&g.namespace, &g.name, &g.uid)) {
@@ -154,7 +197,7 @@ pub fn plan(desired: &Desired, seen: &Observed, flight: &InFlight) -> Plan {
         };
         plan.report.volumes.insert(volume.uid.clone(), report);
     }
-    plan.report.orphans = orphans(desired, seen);
+    plan.report.orphans = orphans(&scene);
     if desired.cluster.observe_only {
         for chain in candidates {
             observe_only(&mut plan.report, &chain);
@@ -297,20 +340,13 @@ fn more(plan: &Plan, flight: &InFlight) -> More {
 }
 
 /// Guests and images that carry this installation's mark and are in no object.
-fn orphans(desired: &Desired, seen: &Observed) -> Vec<String> {
-    let ours = mark::installation_tag(&desired.cluster.installation);
-    let known: BTreeSet<Vmid> = desired.guests.iter().map(|guest| guest.vmid).collect();
-    let mut found: Vec<String> = seen
-        .guests
-        .iter()
-        .filter(|(vmid, row)| {
-            !known.contains(vmid) && row.tags.iter().any(|tag| tag.starts_with(&ours))
-        })
-        .map(|(vmid, row)| {
-            let name = row.name.as_deref().unwrap_or("no name");
-            format!("{} {vmid} ({name}) on {}", row.kind.word(), row.node)
-        })
-        .collect();
+fn orphans(scene: &Scene<'_>) -> Vec<String> {
+    let guest = |(vmid, row): &(Vmid, &Row)| {
+        let name = row.name.as_deref().unwrap_or("no name");
+        format!("{} {vmid} ({name}) on {}", row.kind.word(), row.node)
+    };
+    let mut found: Vec<String> = scene.strangers.iter().map(guest).collect();
+    let (desired, seen) = (scene.desired, scene.seen);
     found.extend(seen.images.iter().flat_map(|(place, images)| {
         image_orphans(desired, images)
             .into_iter()

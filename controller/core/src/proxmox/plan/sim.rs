@@ -54,6 +54,7 @@ impl Sim {
             &[
                 ("name", "debian"),
                 ("scsi0", "ceph:base-9000-disk-0,size=2G"),
+                ("ide2", "ceph:vm-9000-cloudinit,media=cdrom"),
             ],
         );
         sim.put(HOLDER, &[("name", "volumes")]);

@@ -7,7 +7,6 @@ use bb_crds::ids::Vmid;
 
 use super::Scene;
 use crate::proxmox::keys;
-use crate::proxmox::mark;
 use crate::proxmox::model::{DesiredGuest, Fate, Kind};
 use crate::proxmox::observed::{ConfigRead, Key, Need};
 
@@ -39,9 +38,12 @@ pub(super) fn users(scene: &Scene<'_>, holder: Vmid, uid: &str, except: Option<V
         .iter()
         .filter(|guest| Some(guest.vmid) != except)
         .map(|guest| (guest.vmid, has(scene, holder, uid, guest)));
-    let of_others = strangers(scene)
-        .into_iter()
-        .map(|(vmid, kind, node)| (vmid, read(scene, holder, uid, vmid, kind, node)));
+    let machines = scene
+        .strangers
+        .iter()
+        .filter(|(_, row)| row.kind == Kind::Vm);
+    let of_others =
+        machines.map(|(vmid, row)| (*vmid, read(scene, holder, uid, *vmid, row.kind, &row.node)));
     for (vmid, answer) in of_objects.chain(of_others) {
         match answer {
             Has::Yes => known.push(vmid),
@@ -60,20 +62,6 @@ pub(super) fn users(scene: &Scene<'_>, holder: Vmid, uid: &str, except: Option<V
     }
 }
 
-/// Guests with this installation's tag that no object accounts for, such as released ones.
-fn strangers<'a>(scene: &Scene<'a>) -> Vec<(Vmid, Kind, &'a str)> {
-    let ours = mark::installation_tag(&scene.desired.cluster.installation);
-    let known = |vmid: &Vmid| scene.desired.guests.iter().any(|guest| guest.vmid == *vmid);
-    scene
-        .seen
-        .guests
-        .iter()
-        .filter(|(vmid, row)| row.kind == Kind::Vm && !known(vmid))
-        .filter(|(_, row)| row.tags.iter().any(|tag| tag.starts_with(&ours)))
-        .map(|(vmid, row)| (*vmid, row.kind, row.node.as_str()))
-        .collect()
-}
-
 fn has(scene: &Scene<'_>, holder: Vmid, uid: &str, guest: &DesiredGuest) -> Has {
     if guest.source.kind() == Kind::Container {
         return Has::No;
@@ -88,8 +76,7 @@ fn has(scene: &Scene<'_>, holder: Vmid, uid: &str, guest: &DesiredGuest) -> Has 
     let Some(row) = scene.seen.guests.get(&guest.vmid) else {
         return absent(scene, guest);
     };
-    let settled = guest.fate == Fate::Keep
-        && guest.settled.as_deref() == Some(keys::fingerprint(guest).as_str());
+    let settled = guest.fate == Fate::Keep && guest.settled == Some(scene.print(guest));
     if settled && !scene.seen.configs.contains_key(&guest.vmid) {
         return if wants { Has::Yes } else { Has::No };
     }
