@@ -11,7 +11,8 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::age::parse_duration;
 use crate::cmd;
 use crate::error::Failure;
-use crate::kinds::Kind;
+use crate::kinds::{self, Kind};
+use crate::nearest::nearest;
 use crate::out::{Format, Look};
 use crate::session::Connection;
 
@@ -107,7 +108,7 @@ pub enum Verb {
     Delete(cmd::delete::Args),
     /// Wait until objects are ready, or gone
     Wait(cmd::wait::Args),
-    /// Check that a VyOS router can be driven, and how to mend what fails
+    /// Check a VyOS router, and tell how to mend what fails
     TestVyos(cmd::test_vyos::Args),
     /// Print a script that completes commands in a shell
     Completion(cmd::completion::Args),
@@ -205,13 +206,12 @@ pub fn misuse(error: &clap::Error) -> Failure {
         && let Some(word) = invalid(ContextKind::InvalidSubcommand)
     {
         let failure = Failure::usage(format!("there is no command `{word}`"));
-        let near = invalid(ContextKind::SuggestedSubcommand).map(|verb| format!("`bbctl {verb}`"));
-        let kind = Kind::named(&word)
-            .map(|kind| kind.plural)
-            .or_else(|| Kind::nearest(&word));
-        let near = near.or_else(|| kind.map(|kind| format!("`bbctl get {kind}`")));
-        return match near {
-            Some(near) => failure.hint(format!("did you mean {near}?")),
+        let verbs = GROUPS.iter().flat_map(|(_, verbs)| *verbs).copied();
+        return match nearest(&word, verbs.chain(kinds::names())) {
+            Some(near) => match Kind::named(near) {
+                Some(kind) => failure.hint(format!("did you mean `bbctl get {}`?", kind.plural)),
+                None => failure.hint(format!("did you mean `bbctl {near}`?")),
+            },
             None => failure.hint("see `bbctl help`"),
         };
     }

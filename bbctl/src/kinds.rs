@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::age;
 use crate::error::Failure;
+use crate::nearest::nearest;
 use crate::object::{self, Answer, Object, at, joined, list, text};
 use crate::style::Tone;
 use crate::table::{ALWAYS, Cell};
@@ -300,24 +301,11 @@ impl Kind {
             .iter()
             .find(|k| [k.plural, k.singular, k.short].contains(&bare))
     }
-
-    /// The kind whose name is nearest to a word, if one is near enough to be meant.
-    #[must_use]
-    pub fn nearest(word: &str) -> Option<&'static str> {
-        let lower = word.to_ascii_lowercase();
-        KINDS
-            .iter()
-            .flat_map(|k| [k.plural, k.singular, k.short])
-            .map(|name| (distance(&lower, name), name))
-            .filter(|(distance, name)| distance * 3 <= name.len())
-            .min()
-            .map(|(_, name)| name)
-    }
 }
 
 fn unknown(word: &str) -> Failure {
     let failure = Failure::usage(format!("there is no kind `{word}`"));
-    match Kind::nearest(word) {
+    match nearest(word, names()) {
         Some(name) => failure.hint(format!("did you mean `{name}`?")),
         None => failure.hint(format!(
             "the kinds are {}; for others use kubectl",
@@ -326,31 +314,17 @@ fn unknown(word: &str) -> Failure {
     }
 }
 
+/// Every name of every kind.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    KINDS
+        .iter()
+        .flat_map(|kind| [kind.plural, kind.singular, kind.short])
+}
+
 /// The plural names of every kind.
 #[must_use]
 pub fn plurals() -> Vec<&'static str> {
     KINDS.iter().map(|kind| kind.plural).collect()
-}
-
-/// How many letters to change, add, drop or swap with the next to make one word of the other.
-fn distance(one: &str, two: &str) -> usize {
-    let (one, two): (Vec<char>, Vec<char>) = (one.chars().collect(), two.chars().collect());
-    let mut before: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=two.len()).collect();
-    for (i, a) in one.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, b) in two.iter().enumerate() {
-            let mut best = (row[j] + 1)
-                .min(last[j + 1] + 1)
-                .min(last[j] + usize::from(a != b));
-            if i > 0 && j > 0 && *a == two[j - 1] && one[i - 1] == *b {
-                best = best.min(before[j - 1] + 1);
-            }
-            row.push(best);
-        }
-        before = std::mem::replace(&mut last, row);
-    }
-    last.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -405,13 +379,6 @@ mod tests {
         assert_eq!(hint("tennants"), "did you mean `tenants`?");
         assert!(hint("pods").starts_with("the kinds are regions"));
         assert_eq!(Kind::parse("pods").unwrap_err().exit.code(), 2);
-    }
-
-    #[test]
-    fn a_swap_of_two_letters_counts_once() {
-        assert_eq!(distance("ab", "ba"), 1);
-        assert_eq!(distance("instnaces", "instances"), 1);
-        assert_eq!(distance("", "abc"), 3);
     }
 
     #[test]

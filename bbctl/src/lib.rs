@@ -9,6 +9,7 @@ pub mod error;
 pub mod gravity;
 pub mod kinds;
 pub mod manifest;
+pub mod nearest;
 pub mod object;
 pub mod out;
 pub mod outline;

@@ -115,8 +115,10 @@ impl Table {
             .collect()
     }
 
-    /// Leaves out the least dear columns until the rest fits.
+    /// Leaves out the least dear columns until the rest fits, then takes back what still finds
+    /// room, the dearest first.
     fn drop_columns(&self, shown: &mut Vec<usize>, widths: &[usize], width: usize) {
+        let mut dropped: Vec<usize> = Vec::new();
         while total(shown, widths) > width {
             let least = shown
                 .iter()
@@ -125,7 +127,15 @@ impl Table {
                 .min_by_key(|(at, column)| (self.heads[**column].keep, usize::MAX - at))
                 .map(|(at, _)| at);
             let Some(at) = least else { return };
-            shown.remove(at);
+            dropped.push(shown.remove(at));
+        }
+        for column in dropped.into_iter().rev() {
+            let mut more = shown.clone();
+            more.push(column);
+            if total(&more, widths) <= width {
+                more.sort_unstable();
+                *shown = more;
+            }
         }
     }
 }

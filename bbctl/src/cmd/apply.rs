@@ -40,7 +40,7 @@ pub struct Args {
     pub force_conflicts: bool,
     /// Change nothing: `client` only reads, `server` lets the server judge as well
     #[arg(long, value_enum, value_name = "WHERE", num_args = 0..=1, require_equals = true)]
-    #[arg(default_missing_value = "server")]
+    #[arg(default_missing_value = "server", hide_possible_values = true)]
     pub dry_run: Option<DryRun>,
 }
 

@@ -1,0 +1,213 @@
+//! The tree of commands as a user meets it: help, examples, groups, typing mistakes.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use crate::support::{Around, bbctl};
+use bbctl::cli::{self, GROUPS, STARTER};
+use bbctl::error::Exit;
+use clap::error::ErrorKind;
+
+/// Every command of the tree with its words, the root first.
+fn tree() -> Vec<(String, clap::Command)> {
+    fn walk(words: &str, command: &clap::Command, all: &mut Vec<(String, clap::Command)>) {
+        all.push((words.to_owned(), command.clone()));
+        for below in command.get_subcommands() {
+            let words = format!("{words} {}", below.get_name());
+            walk(words.trim(), below, all);
+        }
+    }
+    let mut all = Vec::new();
+    walk("", &cli::command(80, None), &mut all);
+    all
+}
+
+fn help(words: &str, width: usize) -> String {
+    let argv = std::iter::once("bbctl")
+        .chain(words.split_whitespace())
+        .chain(["--help"]);
+    let argv: Vec<OsString> = argv.map(Into::into).collect();
+    cli::parse(&argv, width)
+        .expect_err("help is no command")
+        .render()
+        .to_string()
+}
+
+/// The command lines of a text that begin with `bbctl`, redirections and pipes cut off.
+fn examples(text: &str) -> Vec<Vec<OsString>> {
+    let lines = text
+        .lines()
+        .filter_map(|line| Some(line.get(line.find("bbctl ")?..)?.to_owned()));
+    let mut all = Vec::new();
+    for line in lines {
+        for part in line
+            .split('|')
+            .map(str::trim)
+            .filter(|part| part.starts_with("bbctl "))
+        {
+            let end = part.find(['>', ')']).unwrap_or(part.len());
+            // Two spaces begin a remark.
+            let command = part[..end].split("  ").next().unwrap_or_default();
+            all.push(command.split_whitespace().map(Into::into).collect());
+        }
+    }
+    all
+}
+
+#[test]
+fn help_of_every_command_is_as_it_was_reviewed() {
+    for (words, _) in tree() {
+        let name = if words.is_empty() {
+            "root".to_owned()
+        } else {
+            words.replace(' ', "-")
+        };
+        insta::assert_snapshot!(name, help(&words, 80));
+    }
+}
+
+#[test]
+fn every_command_has_examples_and_all_of_them_are_understood() {
+    for (words, _) in tree().into_iter().filter(|(words, _)| !words.is_empty()) {
+        let text = help(&words, 80);
+        let (_, below) = text
+            .split_once("Examples:")
+            .unwrap_or_else(|| panic!("{words}: none"));
+        let all = examples(below);
+        assert!(!all.is_empty(), "{words}");
+        for argv in all {
+            assert!(cli::parse(&argv, 80).is_ok(), "{words}: {argv:?}");
+        }
+    }
+}
+
+#[test]
+fn help_fits_the_terminal_and_never_more_than_120() {
+    for (width, limit) in [(80, 80), (200, 120)] {
+        for (words, _) in tree() {
+            for line in help(&words, width).lines() {
+                assert!(line.chars().count() <= limit, "{words} at {width}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_command_is_in_one_group_of_the_help() {
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    for name in GROUPS.iter().flat_map(|(_, names)| *names) {
+        *seen.entry((*name).to_owned()).or_default() += 1;
+    }
+    let verbs = cli::command(80, None);
+    let verbs: BTreeMap<String, usize> = verbs
+        .get_subcommands()
+        .map(|verb| (verb.get_name().to_owned(), 1))
+        .collect();
+    assert_eq!(seen, verbs);
+}
+
+#[tokio::test]
+async fn bbctl_alone_says_how_to_start_in_25_lines() {
+    let ran = bbctl("", Around::default()).await;
+    assert_eq!(ran.exit, Exit::Ok);
+    assert_eq!(ran.stdout, STARTER);
+    assert!(STARTER.lines().count() <= 25);
+    let starters = examples(STARTER.split("\n\n").nth(1).unwrap());
+    assert!(starters.len() >= 5, "{starters:?}");
+    for argv in starters {
+        match cli::parse(&argv, 80) {
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind(), ErrorKind::DisplayHelp, "{argv:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_way_to_ask_for_help_gives_it_without_a_server() {
+    for (words, _) in tree() {
+        let long = bbctl(&format!("{words} --help"), Around::default()).await;
+        let short = bbctl(&format!("{words} -h"), Around::default()).await;
+        let verb = bbctl(&format!("help {words}"), Around::default()).await;
+        assert_eq!(
+            (long.exit, short.exit, verb.exit),
+            (Exit::Ok, Exit::Ok, Exit::Ok),
+            "{words}"
+        );
+        assert!(!short.stdout.is_empty());
+        assert_eq!(long.stdout, verb.stdout, "{words}");
+    }
+    let ran = bbctl("help get instances", Around::default()).await;
+    assert_eq!(ran.exit, Exit::Usage);
+}
+
+#[tokio::test]
+async fn a_typing_mistake_suggests_and_does_nothing() {
+    let table = [
+        ("instnaces", "did you mean `bbctl get instances`?"),
+        ("gte", "did you mean `bbctl get`?"),
+        ("describ", "did you mean `bbctl describe`?"),
+        ("networks", "did you mean `bbctl get networks`?"),
+        ("frobnicate", "see `bbctl help`"),
+        (
+            "get instances --al-namespaces",
+            "did you mean `--all-namespaces`?",
+        ),
+        ("get instances -o jsn", "did you mean `json`?"),
+        ("completion", "see `bbctl completion --help`"),
+    ];
+    for (words, hint) in table {
+        let ran = bbctl(words, Around::default()).await;
+        assert_eq!(ran.exit, Exit::Usage, "{words}");
+        assert!(ran.stdout.is_empty(), "{words}");
+        assert!(ran.stderr.starts_with("error: "), "{words}: {}", ran.stderr);
+        assert!(
+            ran.stderr.contains(&format!("hint: {hint}")),
+            "{words}: {}",
+            ran.stderr
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_part_of_a_command_is_not_the_command() {
+    for words in ["ge instances", "desc x", "stat"] {
+        assert_eq!(
+            bbctl(words, Around::default()).await.exit,
+            Exit::Usage,
+            "{words}"
+        );
+    }
+}
+
+#[test]
+fn called_as_a_plugin_of_kubectl_it_says_so() {
+    let argv = ["/usr/local/bin/kubectl-bb", "get", "--help"].map(Into::into);
+    let text = cli::parse(&argv, 80).unwrap_err().render().to_string();
+    assert!(text.contains("Usage: kubectl bb get"), "{text}");
+}
+
+#[tokio::test]
+async fn completion_is_written_for_every_shell() {
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        let ran = bbctl(&format!("completion {shell}"), Around::default()).await;
+        assert_eq!(ran.exit, Exit::Ok);
+        assert!(ran.stdout.contains("describe"), "{shell}");
+    }
+}
+
+#[tokio::test]
+async fn the_completion_for_bash_loads_in_bash() {
+    let script = bbctl("completion bash", Around::default()).await.stdout;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), script).unwrap();
+    let load = format!("source {} && complete -p bbctl", file.path().display());
+    let done = std::process::Command::new("bash")
+        .args(["--norc", "-ec", &load])
+        .output()
+        .unwrap();
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+}

@@ -1,0 +1,6 @@
+//! Turns command lines into what users see of them, without a cluster.
+
+mod ends;
+mod help;
+mod support;
+mod tables;
