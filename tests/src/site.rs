@@ -118,7 +118,9 @@ impl Site {
             config.journal = Some(paths::test_journal(name));
             config.time_scale = self.options.time_scale;
             let running = VyosLab::start(config).await?;
-            facts.routers.insert(name.to_owned(), (running.ready(), running.key.clone()));
+            facts
+                .routers
+                .insert(name.to_owned(), (running.ready(), running.key.clone()));
             self.routers.insert(name.to_owned(), running);
         }
         for name in ["c1", "c2"] {
@@ -183,7 +185,9 @@ impl Site {
     /// Applies a folder of manifests.
     pub async fn apply_dir(&self, dir: &str) -> Result<()> {
         let dir = paths::root().join(dir);
-        let mut files: Vec<_> = std::fs::read_dir(&dir)?.filter_map(|e| Some(e.ok()?.path())).collect();
+        let mut files: Vec<_> = std::fs::read_dir(&dir)?
+            .filter_map(|e| Some(e.ok()?.path()))
+            .collect();
         files.sort();
         for file in files {
             self.apply(&std::fs::read_to_string(&file)?).await?;
@@ -193,7 +197,10 @@ impl Site {
 
     /// Applies one object.
     pub async fn apply_value(&self, object: Value) -> Result<DynamicObject> {
-        let name = object["metadata"]["name"].as_str().context("an object has a name")?.to_owned();
+        let name = object["metadata"]["name"]
+            .as_str()
+            .context("an object has a name")?
+            .to_owned();
         let api = self.api_of(&object)?;
         let params = PatchParams::apply("test").force();
         api.patch(&name, &params, &Patch::Apply(&object))
@@ -202,7 +209,9 @@ impl Site {
     }
 
     fn api_of(&self, object: &Value) -> Result<Api<DynamicObject>> {
-        let version = object["apiVersion"].as_str().context("an object has an apiVersion")?;
+        let version = object["apiVersion"]
+            .as_str()
+            .context("an object has an apiVersion")?;
         let kind = object["kind"].as_str().context("an object has a kind")?;
         let (group, version) = version.split_once('/').unwrap_or(("", version));
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
@@ -214,7 +223,8 @@ impl Site {
 
     /// An API of one of our kinds.
     pub fn ours(&self, kind: &str, namespace: Option<&str>) -> Api<DynamicObject> {
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("bitbuilder.cloud", "v1alpha1", kind));
+        let resource =
+            ApiResource::from_gvk(&GroupVersionKind::gvk("bitbuilder.cloud", "v1alpha1", kind));
         match namespace {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
             None => Api::all_with(self.client.clone(), &resource),
@@ -225,10 +235,17 @@ impl Site {
     pub async fn readiness(&self) -> Result<BTreeMap<String, String>> {
         let mut all = BTreeMap::new();
         for kind in KINDS.iter().chain(&["Region", "Provider"]) {
-            for object in self.ours(kind, None).list(&kube::api::ListParams::default()).await? {
+            for object in self
+                .ours(kind, None)
+                .list(&kube::api::ListParams::default())
+                .await?
+            {
                 let name = object.metadata.name.clone().unwrap_or_default();
                 let namespace = object.metadata.namespace.clone().unwrap_or_default();
-                all.insert(format!("{kind} {namespace}/{name}"), condition(&object, "Ready"));
+                all.insert(
+                    format!("{kind} {namespace}/{name}"),
+                    condition(&object, "Ready"),
+                );
             }
         }
         Ok(all)
@@ -236,7 +253,10 @@ impl Site {
 
     /// Waits until every object is Ready.
     pub async fn all_ready(&self, bound: Duration) -> Result<()> {
-        self.until(bound, |all| all.values().all(|ready| ready.starts_with("True"))).await
+        self.until(bound, |all| {
+            all.values().all(|ready| ready.starts_with("True"))
+        })
+        .await
     }
 
     /// Waits for a state of the readiness of all objects.
@@ -259,7 +279,13 @@ impl Site {
     }
 
     /// Waits until the Ready condition of one object contains a text, and gives it whole.
-    pub async fn ready_says(&self, kind: &str, namespace: &str, name: &str, text: &str) -> Result<String> {
+    pub async fn ready_says(
+        &self,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        text: &str,
+    ) -> Result<String> {
         let until = Instant::now() + Duration::from_secs(30);
         let namespace = Some(namespace).filter(|n| !n.is_empty());
         loop {
@@ -276,14 +302,24 @@ impl Site {
     }
 
     /// Deletes an object and waits until it is gone.
-    pub async fn delete(&self, kind: &str, namespace: Option<&str>, name: &str, bound: Duration) -> Result<()> {
+    pub async fn delete(
+        &self,
+        kind: &str,
+        namespace: Option<&str>,
+        name: &str,
+        bound: Duration,
+    ) -> Result<()> {
         let api = self.ours(kind, namespace);
-        api.delete(name, &kube::api::DeleteParams::default()).await?;
+        api.delete(name, &kube::api::DeleteParams::default())
+            .await?;
         let until = Instant::now() + bound;
         while let Some(object) = api.get_opt(name).await? {
             if Instant::now() > until {
                 let all = self.readiness().await?;
-                bail!("{kind} {name} is still there after {bound:?}: {:?}; {all:#?}", object.data["status"]);
+                bail!(
+                    "{kind} {name} is still there after {bound:?}: {:?}; {all:#?}",
+                    object.data["status"]
+                );
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -294,7 +330,11 @@ impl Site {
     pub async fn versions(&self) -> Result<BTreeMap<String, String>> {
         let mut all = BTreeMap::new();
         for kind in KINDS.iter().chain(&["Region", "Provider"]) {
-            for object in self.ours(kind, None).list(&kube::api::ListParams::default()).await? {
+            for object in self
+                .ours(kind, None)
+                .list(&kube::api::ListParams::default())
+                .await?
+            {
                 let name = object.metadata.name.clone().unwrap_or_default();
                 let namespace = object.metadata.namespace.clone().unwrap_or_default();
                 let version = object.metadata.resource_version.clone().unwrap_or_default();
@@ -328,7 +368,10 @@ impl Site {
 
 /// `True Ready: ` and the message, or that there is no such condition.
 pub fn condition(object: &DynamicObject, type_: &str) -> String {
-    let conditions = object.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let conditions = object.data["status"]["conditions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     let found = conditions.iter().find(|c| c["type"] == json!(type_));
     found.map_or_else(
         || "absent".to_owned(),
@@ -342,7 +385,8 @@ pub fn condition(object: &DynamicObject, type_: &str) -> String {
 /// The documents of a YAML text.
 pub fn documents(text: &str) -> Result<Vec<Value>> {
     let documents = text.split("\n---").map(str::trim).filter(|d| {
-        d.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
+        d.lines()
+            .any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))
     });
     documents
         .map(|d| serde_saphyr::from_str::<Value>(d).context("cannot parse a manifest"))
