@@ -150,14 +150,15 @@ fn programmed(
         new.provider_id = None;
         return verdict;
     }
-    if report.node.is_some() {
-        new.node.clone_from(&report.node);
+    // On the way to its first run a guest is here and there, stopped and running: each would
+    // be a write to the API, and none of it lasts.
+    let made = new.applied.is_some() || matches!(report.state, GuestState::Settled { .. });
+    if let Some(node) = report.node.as_ref().filter(|_| made) {
+        new.node = Some(node.clone());
     }
-    new.power = match report.running {
-        Some(true) => Some("Running".to_owned()),
-        Some(false) => Some("Stopped".to_owned()),
-        None => new.power.clone(),
-    };
+    if let Some(running) = report.running.filter(|_| made) {
+        new.power = Some(if running { "Running" } else { "Stopped" }.to_owned());
+    }
     new.pending_changes.clone_from(&report.pending);
     match &report.state {
         GuestState::Settled { fingerprint } => {

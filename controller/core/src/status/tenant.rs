@@ -34,7 +34,7 @@ pub(super) fn change(known: &Known<'_>, name: &str, object: &Tenant) -> Option<C
     if let Some(conflict) = namespace_conflict(known, name, object) {
         accepted.1 = conflict;
     }
-    let programmed = programmed(known, object, &old);
+    let programmed = programmed(known, name, object, &old);
     let ready = if deleting(object) && paused(object) {
         held_back()
     } else if deleting(object) {
@@ -81,9 +81,10 @@ pub fn namespace_conflict(known: &Known<'_>, name: &str, object: &Tenant) -> Opt
     ))
 }
 
-fn programmed(known: &Known<'_>, object: &Tenant, old: &TenantStatus) -> Verdict {
+fn programmed(known: &Known<'_>, name: &str, object: &Tenant, old: &TenantStatus) -> Verdict {
     let uid = uid(object);
-    let mut waiting = Vec::new();
+    // A VRF that is given out in this pass is asked of routers in the next.
+    let mut waiting = known.grants.tenants.contains_key(name);
     for router in known.resolved.routers.keys() {
         if !known.asked.wanted(router, &uid) {
             continue;
@@ -103,17 +104,15 @@ fn programmed(known: &Known<'_>, object: &Tenant, old: &TenantStatus) -> Verdict
                 if let Some((reason, message)) = router_trouble(known, router) {
                     return Verdict::no(reason, message);
                 }
-                waiting.push(router.as_str());
+                waiting = true;
             }
         }
     }
-    if waiting.is_empty() {
-        return Verdict::yes(Reason::Programmed, "");
+    if waiting {
+        // One text however many routers are done: each other would be a write to the API.
+        return Verdict::no(Reason::Pending, "its VRF is being put on the routers");
     }
-    Verdict::no(
-        Reason::Pending,
-        format!("waiting for router {}", waiting.join(", ")),
-    )
+    Verdict::yes(Reason::Programmed, "")
 }
 
 /// The namespace and all in it are gone, and no router has anything of it.

@@ -346,6 +346,60 @@ fn a_vmid_of_another_is_left_to_it() {
 }
 
 #[test]
+fn few_writes_make_an_object_ready() {
+    let mut kit = Kit::two_sites();
+    kit.settle();
+    // All at once, as a person applies a folder: a finalizer, numbers, done; each router of a
+    // network on its own.
+    kit.tenant("acme");
+    kit.network("acme/web", json!({"ipv4": {"prefix": "10.10.0.0/24"}}));
+    kit.volume("acme/data", json!({"size": "20Gi", "zone": "north"}));
+    kit.instance(
+        "acme/www",
+        json!({"image": "debian-12", "networks": [{"name": "web", "network": "web"}],
+            "volumes": [{"name": "data", "volume": "data"}]}),
+    );
+    kit.settle();
+    for (id, most) in [
+        (tenant("acme"), 4),
+        (network("acme/web"), 4),
+        (volume("acme/data"), 4),
+        (instance("acme/www"), 4),
+    ] {
+        assert!(kit.ready(&id));
+        let made = kit.writes[&id];
+        assert!(made <= most, "{id:?}: {made}");
+    }
+    // Later ones cost their network one write each: an address of it is given out.
+    kit.writes.clear();
+    kit.machine("acme/more", "web");
+    kit.settle();
+    assert_eq!(kit.writes[&instance("acme/more")], 3);
+    assert_eq!(kit.writes[&network("acme/web")], 1);
+    assert_eq!(
+        kit.writes.len(),
+        3,
+        "its cluster's cursor is the third: {:?}",
+        kit.writes
+    );
+}
+
+#[test]
+fn events_tell_of_news_alone() {
+    let mut kit = full();
+    let told = |kit: &Kit, id: &Id| -> Vec<&'static str> {
+        let events = kit.events.iter().filter(|(of, _)| of == id);
+        events.map(|(_, note)| note.reason.as_str()).collect()
+    };
+    for id in kit.ids() {
+        assert_eq!(told(&kit, &id), ["Ready"], "{id:?}");
+    }
+    kit.events.clear();
+    kit.settle();
+    assert!(kit.events.is_empty());
+}
+
+#[test]
 fn a_finalizer_that_somebody_took_away_comes_back() {
     let mut kit = full();
     kit.edit(&network("acme/web"), |o| {
