@@ -192,6 +192,7 @@ impl Lab {
             self.worker(node).await
         };
         let began = self.clock.now();
+        let mut waits = false;
         let out = loop {
             let verdict = self.cluster().serve(&who, route, &found, &asked.raw);
             match verdict {
@@ -199,6 +200,10 @@ impl Lab {
                     let limit = self.cluster().waiting(refusal.patience);
                     if self.clock.now() - began >= limit {
                         return Err(refusal);
+                    }
+                    if !waits {
+                        self.counters.add("waited for a file lock", 1);
+                        waits = true;
                     }
                     self.clock.wait(RETRY).await;
                     self.tick();

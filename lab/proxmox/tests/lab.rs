@@ -274,6 +274,55 @@ async fn a_held_file_lock_is_waited_for_and_then_named() {
 }
 
 #[tokio::test]
+async fn three_writes_that_wait_stall_what_needs_the_daemon() {
+    let (lab, client) = plain(Config {
+        time_scale: 0.05,
+        ..Config::default()
+    })
+    .await;
+    let client = std::sync::Arc::new(client);
+    let mut writes = tokio::task::JoinSet::new();
+    for vmid in ["5000", "5001", "5002"] {
+        client.clone_to(vmid).await;
+        client
+            .control(
+                "POST",
+                &format!("/guest/{vmid}/hold"),
+                json!({ "held": true }),
+            )
+            .await;
+        let client = client.clone();
+        writes.spawn(async move {
+            let path = format!("/nodes/pve1/qemu/{vmid}/config");
+            client.call("PUT", &path, &[("cores", "1")]).await.0
+        });
+    }
+    let all_wait = async {
+        while lab.counters().get("waited for a file lock") != Some(&3) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), all_wait)
+        .await
+        .unwrap();
+    let status = client.call("GET", "/nodes/pve1/qemu/9000/status/current", &[]);
+    let config = client.call("GET", "/nodes/pve1/qemu/9000/config", &[]);
+    tokio::select! {
+        biased;
+        (status, _) = config => assert_eq!(status, 200, "the proxy answers this itself"),
+        _ = status => panic!("the status came although no worker is free"),
+    }
+    while let Some(status) = writes.join_next().await {
+        assert_eq!(status.unwrap(), 500, "the lock is never free");
+    }
+    let (status, _) = client
+        .call("GET", "/nodes/pve1/qemu/9000/status/current", &[])
+        .await;
+    assert_eq!(status, 200);
+    lab.stop().await;
+}
+
+#[tokio::test]
 async fn the_control_port_plays_the_people_and_the_hardware() {
     let (lab, client) = plain(Config::default()).await;
     client.clone_to("5000").await;
