@@ -24,11 +24,7 @@ pub fn manifests() -> Vec<PathBuf> {
         "charts/bitbuilder/rbac.yaml",
         "lab/harness/rbac.yaml",
     ];
-    parts
-        .iter()
-        .map(|part| root().join(part))
-        .filter(|path| path.exists())
-        .collect()
+    parts.map(|part| root().join(part)).into()
 }
 
 /// Returns the executable with the programs of a management cluster.
