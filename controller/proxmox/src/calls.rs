@@ -129,7 +129,7 @@ impl Cluster {
     }
 }
 
-fn parse_resources(answer: &Value) -> Observed {
+pub(crate) fn parse_resources(answer: &Value) -> Observed {
     let mut seen = Observed::default();
     for row in rows(answer) {
         match text_at(row, "type").as_deref() {
@@ -179,7 +179,7 @@ fn parse_storage(row: &Value, storages: &mut BTreeMap<String, Storage>) {
     }
 }
 
-fn parse_pending(answer: &Value) -> GuestConfig {
+pub(crate) fn parse_pending(answer: &Value) -> GuestConfig {
     let mut config = GuestConfig::default();
     for row in rows(answer) {
         let Some(key) = text_at(row, "key") else {

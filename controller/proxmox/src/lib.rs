@@ -9,6 +9,8 @@ mod driver;
 mod endpoint;
 mod error;
 mod json;
+#[cfg(test)]
+mod recordings;
 mod rights;
 mod secret;
 mod tasks;

@@ -70,7 +70,7 @@ impl Ended {
 /// The tasks of one node by UPID: `None` while they run.
 pub(crate) type TaskList = BTreeMap<String, Option<Ended>>;
 
-fn parse_list(answer: &Value) -> TaskList {
+pub(crate) fn parse_list(answer: &Value) -> TaskList {
     let ended = |row: &Value| match text_at(row, "status").as_deref() {
         // Running ones say "RUNNING" here, and say nothing in older versions.
         None | Some("RUNNING" | "running") => None,

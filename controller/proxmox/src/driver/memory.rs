@@ -139,6 +139,16 @@ impl Memory {
             .map(|pause| &pause.rest)
     }
 
+    /// How long until the first pause ends.
+    pub(crate) fn due(&self, now: Instant) -> Option<Duration> {
+        let ends = self
+            .pauses
+            .values()
+            .map(|pause| pause.until)
+            .filter(|until| *until > now);
+        ends.min().map(|until| until - now)
+    }
+
     /// Takes note of a task that was begun.
     pub(crate) fn begun(&mut self, chain: &Chain, op: &Op, upid: Upid, now: Instant) {
         self.touched(op);

@@ -26,6 +26,8 @@ use memory::Memory;
 const READS_AT_ONCE: usize = 8;
 /// How often a plan may ask for reads before it is carried out as far as it is decided.
 const ROUNDS: usize = 8;
+/// What is due within this is waited for by passing again and again.
+const SOON: Duration = Duration::from_secs(10);
 /// How long what our rights let us delete is believed.
 const RIGHTS: Duration = Duration::from_secs(300);
 
@@ -85,6 +87,13 @@ impl Driver {
         self.memory.recheck = true;
     }
 
+    /// How long until something that failed is due to be tried again. [`PassReport::more`]
+    /// covers what is due within a few seconds.
+    #[must_use]
+    pub fn due(&self) -> Option<Duration> {
+        self.memory.due(Instant::now())
+    }
+
     /// Observes, decides, and makes the next calls.
     ///
     /// With everything settled a pass costs two list calls. While
@@ -114,6 +123,9 @@ impl Driver {
         }
         let mut report = std::mem::take(&mut decided.report);
         self.carry_out(decided.chains, &mut report).await;
+        if self.due().is_some_and(|due| due <= SOON) {
+            report.more = More::Working;
+        }
         Ok(report)
     }
 
