@@ -67,6 +67,8 @@ show() {
     kubectl get instances --all-namespaces -o wide
     printf '\nWhat was sent to routers (r) and clusters (c) since the lab is up:\n\n'
     bb-lab --dir .lab journal
+    printf '\nThe last of what router r2 was told:\n\n'
+    bb-lab --dir .lab journal --target r2 --last 40 | tail -n +3
     cat <<'END'
 
 To look around:

@@ -38,6 +38,9 @@ enum Verb {
         /// How many of the last lines are shown of what was to change something.
         #[arg(long, default_value_t = 0)]
         last: usize,
+        /// Only this router or cluster.
+        #[arg(long)]
+        target: Option<String>,
     },
     /// Prints the figures of a run as a table, and writes them to a file.
     Figures(FigureArgs),
@@ -113,8 +116,8 @@ async fn run(cli: Cli) -> Result<ExitCode> {
             lab::down(&cli.dir, progress)?;
             Ok(ExitCode::SUCCESS)
         }
-        Verb::Journal { last } => {
-            show_journal(&cli.dir, last)?;
+        Verb::Journal { last, target } => {
+            show_journal(&cli.dir, last, target.as_deref())?;
             Ok(ExitCode::SUCCESS)
         }
         Verb::Figures(args) => {
@@ -144,8 +147,9 @@ fn status(dir: &Path) -> Result<ExitCode> {
     Ok(code)
 }
 
-fn show_journal(dir: &Path, last: usize) -> Result<()> {
-    let entries = journal::read(&dir.join("journal"))?;
+fn show_journal(dir: &Path, last: usize, target: Option<&str>) -> Result<()> {
+    let mut entries = journal::read(&dir.join("journal"))?;
+    entries.retain(|entry| target.is_none_or(|target| entry.target == target));
     let mut out = std::io::stdout().lock();
     let head = ["TARGET", "READS", "WRITES", "COMMITS", "REFUSED"];
     let [target, reads, writes, commits, refused] = head;
