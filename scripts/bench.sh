@@ -51,6 +51,7 @@ all_gone() {
 scripts/tools.sh
 scripts/cluster.sh
 cargo build --quiet -p bb-lab-harness -p bb-lab-vyos -p bb-lab-proxmox -p bb-controller -p bbctl
+mkdir -p target
 "$bin/bb-lab" --dir "$dir" down
 trap '"$bin/bb-lab" --dir "$dir" down >/dev/null' EXIT
 
