@@ -294,6 +294,8 @@ impl Cluster {
             .arg(&self.kubeconfig)
             .args(args)
             .env(MARK, self.roster.dir())
+            // Else it keeps what it learns about each server in the home folder, for ever.
+            .env("KUBECACHEDIR", self.kubectl_cache())
             .output()
             .context("cannot run kubectl")?;
         if !output.status.success() {
@@ -301,6 +303,11 @@ impl Cluster {
             bail!("kubectl {} failed: {}", args.join(" "), words.trim());
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Where kubectl keeps what it learns about the server.
+    pub(crate) fn kubectl_cache(&self) -> PathBuf {
+        self.roster.dir().join("kubectl-cache")
     }
 
     /// Applies files or folders on the server's side, taking over fields from others.

@@ -254,6 +254,10 @@ fn write_env(cluster: &Cluster, facts: &Facts) -> Result<()> {
             quoted(&cluster.kubeconfig().display().to_string())
         ),
         format!(
+            "export KUBECACHEDIR={}",
+            quoted(&cluster.kubectl_cache().display().to_string())
+        ),
+        format!(
             "export PATH={}:\"$PATH\"",
             quoted(&bin.display().to_string())
         ),
