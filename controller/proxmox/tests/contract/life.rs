@@ -246,3 +246,40 @@ async fn drift_that_the_lists_do_not_show_is_found_by_a_recheck() {
     stage.settle().await;
     assert_eq!(stage.config(5001, "nameserver").unwrap(), "10.0.0.1");
 }
+
+#[tokio::test]
+async fn many_machines_share_the_lists_and_keep_within_the_limits() {
+    let mut stage = Stage::new().await;
+    stage.desired.cluster.clones = 8;
+    stage.desired.guests = (0..40).map(|nth| vm(5000 + nth, &[])).collect();
+    for (nth, guest) in stage.desired.guests.iter_mut().enumerate() {
+        guest.namespace = format!("tenant-{}", nth % 5);
+    }
+    stage.settle().await;
+    let requests = stage.lab.journal().len();
+    assert!(requests <= 40 * 8, "{requests} requests for 40 machines");
+    for (call, most) in [
+        ("/clone", 40),
+        ("/config", 40),
+        ("/resize", 40),
+        ("/status/start", 40),
+    ] {
+        let made = stage
+            .calls(0)
+            .iter()
+            .filter(|made| made.ends_with(call))
+            .count();
+        assert_eq!(made, most, "{call}");
+    }
+    stage.clear().await;
+    assert_eq!(stage.lab.with(|cluster| cluster.guests.len()), 4);
+    let counters = stage.lab.counters();
+    let writes: Vec<_> = counters
+        .iter()
+        .filter(|(name, _)| name.starts_with("in flight ") && name.contains("50"))
+        .collect();
+    assert!(
+        writes.len() >= 40 && writes.iter().all(|(_, most)| **most == 1),
+        "{writes:?}"
+    );
+}
