@@ -8,6 +8,8 @@ began=$SECONDS
 
 # Outside of the clone, so that a second clone finds its dependencies built.
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
+# Binaries in a target folder that clones share may come from another one: these are the sources.
+export BB_ROOT=$root
 # Use the Go and Rust that are here; never fetch another.
 export GOTOOLCHAIN=local
 
