@@ -37,6 +37,8 @@ pub(crate) struct CloneWork {
     made: Vec<String>,
     /// How many disks are done.
     copied: usize,
+    /// Whether the config is more than a placeholder.
+    written: bool,
 }
 
 impl Cluster {
@@ -118,6 +120,7 @@ impl Cluster {
             claimed: false,
             made: Vec::new(),
             copied: 0,
+            written: false,
         };
         self.check_clone_access(call.who, &work)?;
         if self.guests.contains_key(&newid) {
@@ -264,8 +267,13 @@ impl CloneWork {
         Ok(())
     }
 
-    /// Writes the config the clone will have, `lock` still in it and its disks not yet.
+    /// Writes the config the clone will have, `lock` still in it and its disks not yet. That is
+    /// when the first disk is done: until then the config says next to nothing.
     fn write_config(&mut self, cluster: &mut Cluster) {
+        if self.written {
+            return;
+        }
+        self.written = true;
         let mut config = self.source_config(cluster);
         let disks: Vec<String> = self.disks(cluster).into_iter().map(|(k, _)| k).collect();
         config.retain(|k, _| !disks.contains(k));
@@ -354,21 +362,12 @@ impl CloneWork {
         let line = self.source_config(cluster).remove(&key).unwrap_or_default();
         let mut drive = Drive::parse(&line);
         let made = cluster.known_volume(&self.target, &volid)?;
-        let (size, format) = (made.size, made.format.clone());
+        let size = made.size;
         let sid = self.target_storage(&file);
         if self.full && !drive.is_cloudinit() && cluster.storage(&sid)?.full {
-            let from = cluster.known_volume(&self.node, &file)?.format.clone();
-            let own = cluster.volid(&file)?;
-            let source = cluster
-                .storage(&own.storage)?
-                .path_of(&own.storage, &own.name);
-            let name = cluster.volid(&volid)?.name;
-            let target = cluster.storage(&sid)?.path_of(&sid, &name);
-            return Err(Refusal::fail(format!(
-                "copy failed: command '/usr/bin/qemu-img convert -p -n -f {from} -O {format} \
-                 {source} zeroinit:{target}' failed: exit code 1"
-            )));
+            return Err(cluster.copy_failure(&self.target, &file, &volid, "exit code 1"));
         }
+        self.write_config(cluster);
         drive.0.head = volid;
         drive.0.options.insert("size".to_owned(), render_size(size));
         let line = match self.kind {
@@ -387,6 +386,7 @@ impl CloneWork {
         if let Some(seconds) = self.begin_disk(cluster, log)? {
             return Ok(Next::After(seconds));
         }
+        self.write_config(cluster);
         if let Some(guest) = cluster.guests.get_mut(&self.newid) {
             guest.config.remove("lock");
         }
@@ -465,10 +465,9 @@ impl Work for CloneWork {
             },
             2 => Next::After(0.15),
             3 => {
-                let begun = self.check_source(cluster).and_then(|()| {
-                    self.write_config(cluster);
-                    self.go_on(cluster, log)
-                });
+                let begun = self
+                    .check_source(cluster)
+                    .and_then(|()| self.go_on(cluster, log));
                 begun.unwrap_or_else(|refusal| self.fail(cluster, &refusal))
             }
             _ => {
@@ -482,7 +481,14 @@ impl Work for CloneWork {
     }
 
     fn interrupted(&mut self, cluster: &mut Cluster) -> String {
+        let disk = self.disks(cluster).into_iter().nth(self.copied);
+        let why = match (disk, self.made.get(self.copied)) {
+            (Some((_, file)), Some(volid)) if self.full => cluster
+                .copy_failure(&self.target, &file, volid, "interrupted by signal")
+                .as_exit(),
+            _ => "interrupted by signal".to_owned(),
+        };
         self.undo(cluster);
-        "clone failed: interrupted by signal".to_owned()
+        format!("clone failed: {why}")
     }
 }

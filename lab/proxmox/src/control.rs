@@ -30,6 +30,7 @@ pub(crate) fn state(lab: &Lab) -> Value {
 /// | `GET /snapshot` | | the whole state in a stable order |
 /// | `GET /tokens` | | token to `Authorization` value |
 /// | `POST /kill-task` | `{upid}` | a worker dies; a `lock` it set stays |
+/// | `POST /restart-daemon` | | every worker is ended, and cleans up |
 /// | `POST /guest/ID/lock` | `{lock: TEXT or null}` | the config's `lock` |
 /// | `POST /guest/ID/edit` | `{set: {}, delete: []}` | a person edits the config file |
 /// | `POST /guest/ID/{start,stop,destroy}` | | a person does that |
@@ -50,6 +51,10 @@ pub(crate) fn answer(lab: &Lab, request: &Request) -> Option<Reply> {
             let upid = body["upid"].as_str().unwrap_or_default();
             let killed = lab.cluster().kill_task(upid);
             killed.then_some(()).ok_or("no such task runs")
+        }
+        ("POST", ["restart-daemon"]) => {
+            lab.cluster().restart_daemon();
+            Ok(())
         }
         ("POST", ["guest", vmid, deed]) => {
             let vmid = vmid.parse().unwrap_or_default();

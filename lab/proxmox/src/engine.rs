@@ -279,6 +279,14 @@ impl Cluster {
         self.end_task(number, Err(Refusal::fail(exit)), None);
     }
 
+    /// Ends every worker as a restart of the API daemon does: each cleans up behind itself.
+    pub fn restart_daemon(&mut self) {
+        let running: Vec<u64> = self.tasks.jobs.keys().copied().collect();
+        for number in running {
+            self.interrupt_task(number);
+        }
+    }
+
     /// Kills a worker as a crash does: nothing is cleaned up, a `lock` in a config stays.
     ///
     /// Returns whether it was running.

@@ -8,7 +8,7 @@ use crate::schema::Kind;
 type Verdict = Result<(), String>;
 
 /// A guest id: 100 to 999 999 999.
-pub(crate) const VMID: Kind = Kind::Format(vmid);
+pub(crate) const VMID: Kind = Kind::Words(vmid);
 /// A DNS name.
 pub(crate) const DNS_NAME: Kind = Kind::Format(dns_name);
 /// A list of tags.
@@ -31,11 +31,14 @@ pub(crate) const PRIVILEGES: Kind = Kind::Format(privileges);
 pub(crate) const URL_ENCODED: Kind = Kind::Format(url_encoded);
 
 fn vmid(_: &str, text: &str) -> Verdict {
+    if text.is_empty() || !text.chars().all(|c| c.is_ascii_digit()) {
+        return Err(format!("type check ('integer') failed - got '{text}'"));
+    }
     let good = text
-        .parse::<u64>()
-        .is_ok_and(|n| (100..=999_999_999).contains(&n));
-    good.then_some(())
-        .ok_or_else(|| "value does not look like a valid VM ID".to_owned())
+        .parse()
+        .is_ok_and(|n: u64| (100..=999_999_999).contains(&n));
+    let text = "invalid format - value does not look like a valid VM ID\n";
+    good.then_some(()).ok_or_else(|| text.to_owned())
 }
 
 fn dns_name(_: &str, text: &str) -> Verdict {

@@ -147,9 +147,9 @@ impl MoveWork {
         };
         let volid = cluster.allocate(&new)?;
         if cluster.storage(&self.storage)?.full {
+            let why = cluster.copy_failure(&self.node, &file, &volid, "exit code 1");
             let _ = cluster.free(&self.node, &volid);
-            let text = "storage migration failed: copy failed: exit code 1".to_owned();
-            return Err(Refusal::fail(text));
+            return Err(why.within("storage migration failed: "));
         }
         if let Some(volume) = cluster.volume_mut(&self.node, &volid) {
             volume.data = source.data;
@@ -197,10 +197,13 @@ impl Work for MoveWork {
     }
 
     fn interrupted(&mut self, cluster: &mut Cluster) -> String {
-        if let Some(made) = self.made.take() {
-            let _ = cluster.free(&self.node, &made);
-        }
-        "storage migration failed: interrupted by signal".to_owned()
+        let Some(made) = self.made.take() else {
+            return "received interrupt".to_owned();
+        };
+        let file = self.source(cluster).unwrap_or_default();
+        let why = cluster.copy_failure(&self.node, &file, &made, "interrupted by signal");
+        let _ = cluster.free(&self.node, &made);
+        format!("storage migration failed: {}", why.as_exit())
     }
 }
 

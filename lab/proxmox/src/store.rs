@@ -178,8 +178,12 @@ impl Cluster {
         }
         if storage.preallocate && (storage.full || new.size > storage.total) {
             let file = storage.path_of(new.storage, name);
+            let steps = match format {
+                "qcow2" => "Could not resize image: Failed to resize underlying file: ",
+                _ => "",
+            };
             return Err(Refusal::fail(format!(
-                "unable to create image: qemu-img: {file}: Could not write zeros for \
+                "unable to create image: qemu-img: {file}: {steps}Could not write zeros for \
                  preallocation: No space left on device"
             )));
         }
@@ -281,6 +285,22 @@ impl Cluster {
             );
         }
         Ok(render_volid(kind, &id.storage, &name, id.base.as_deref()))
+    }
+
+    /// How a copy of a volume that did not end well is told: the command and what became of it.
+    pub(crate) fn copy_failure(&self, node: &str, from: &str, to: &str, end: &str) -> Refusal {
+        let describe = |volid: &str| -> Option<(String, String)> {
+            let id = self.volid(volid).ok()?;
+            let storage = self.storage(&id.storage).ok()?;
+            let format = storage.on(node)?.get(&id.name)?.format.clone();
+            Some((format, storage.path_of(&id.storage, &id.name)))
+        };
+        let (from_format, source) = describe(from).unwrap_or_default();
+        let (to_format, target) = describe(to).unwrap_or_default();
+        Refusal::fail(format!(
+            "copy failed: command '/usr/bin/qemu-img convert -p -n -f {from_format} -O {to_format} \
+             {source} zeroinit:{target}' failed: {end}"
+        ))
     }
 
     /// Every volume a node can see on a storage, with its id.

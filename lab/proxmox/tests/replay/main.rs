@@ -25,8 +25,8 @@ use recording::Recording;
 
 /// The recordings, by the number their file begins with.
 const SCENARIOS: &[&str] = &[
-    "001", "003", "004", "005", "006", "007", "009", "010", "011", "014", "016", "027", "027b",
-    "028", "028b", "029",
+    "001", "003", "004", "005", "006", "007", "009", "010", "011", "014", "016", "018", "021",
+    "027", "027b", "028", "028b", "029",
 ];
 /// Share of the driver's steps that have to match.
 const WANTED: f64 = 0.80;
@@ -43,7 +43,7 @@ fn folder() -> Option<PathBuf> {
 #[tokio::test]
 async fn recordings_of_the_real_one_replay_alike() {
     let Some(folder) = folder() else {
-        println!("no recordings (set BB_SHARED): nothing is replayed");
+        println!("skipped: no recordings (BB_SHARED says where they are)");
         return;
     };
     let (mut judged, mut good) = (0_u32, 0_u32);

@@ -22,6 +22,11 @@ const WAITS: &[(&str, u64, f64)] = &[
     ("010", 3, 10.0),
     ("010", 6, 10.0),
     ("010", 12, 10.0),
+    ("018", 26, 1.0),
+    ("018", 30, 1.0),
+    ("018", 43, 1.0),
+    ("021", 13, 300.0),
+    ("021", 23, 300.0),
     ("027", 32, 1.0),
     ("027", 39, 10.0),
     ("027", 66, 5.0),
@@ -58,7 +63,9 @@ const CLEANED: &[(&str, u64, &[u32])] = &[
 ];
 
 /// Workers the recorder killed before a step.
-const KILLED: &[(&str, u64)] = &[("027b", 28)];
+const KILLED: &[(&str, u64)] = &[("018", 30), ("018", 43), ("027b", 28)];
+/// Steps before which the recorder restarted the API daemon.
+const RESTARTED: &[(&str, u64)] = &[("018", 53)];
 /// Guests whose QEMU the recorder stopped before a step, and let go on before another.
 const HUNG: &[(&str, u64, u64, u32)] = &[
     ("028b", 50, 54, 2882),
@@ -97,7 +104,10 @@ impl Player {
                   "content": ["images", "rootdir"] },
             ],
             "users": { "root@pam": PASSWORD },
-            "world": { "answers_shutdown": false, "kvm": false, "efi": false },
+            "world": {
+                "answers_shutdown": false, "kvm": false, "efi": false,
+                "copy_mib_per_s": copy_rate(&recording.scenario),
+            },
         }))
         .unwrap();
         let running = ProxmoxLab::start(Config {
@@ -175,6 +185,10 @@ impl Player {
                 "there is a worker to kill"
             );
         }
+        if RESTARTED.iter().any(|(s, n)| here(s, *n)) {
+            self.running
+                .with(bb_lab_proxmox::model::Cluster::restart_daemon);
+        }
         for (scenario, from, to, vmid) in HUNG {
             if here(scenario, *from) {
                 self.running.with(|c| c.world.hung.insert(*vmid));
@@ -216,7 +230,7 @@ impl Player {
         let Some(upid) = got.body["data"].as_str().map(str::to_owned) else {
             return Err("there is no task".to_owned());
         };
-        for _ in 0..2000 {
+        for _ in 0..6000 {
             let exit = self.running.with(|c| {
                 let task = c.tasks.find(&upid).map(|(_, t)| t.end.clone());
                 task.flatten().map(|(_, exit)| exit)
@@ -425,6 +439,12 @@ impl Player {
             body,
         }
     }
+}
+
+/// MiB a second that copies made on the recorded machine.
+fn copy_rate(scenario: &str) -> u32 {
+    // The disks of one scenario were full of data, and what waited there waited at once.
+    if scenario == "021" { 40 } else { 1024 }
 }
 
 /// Files that lay on the recorded machine's storage at the time.
