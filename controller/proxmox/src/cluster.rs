@@ -171,7 +171,16 @@ impl Inner {
         if sent.status != 401 || !by_ticket {
             return sent.result;
         }
-        self.ticket.lock().await.take();
+        // Unless another call has got a new one meanwhile.
+        let used = headers
+            .iter()
+            .find(|(name, _)| *name == COOKIE)
+            .map(|(_, value)| value);
+        let mut held = self.ticket.lock().await;
+        if held.as_ref().map(|ticket| &ticket.cookie) == used {
+            held.take();
+        }
+        drop(held);
         let headers = self.headers(base, call.class()).await?;
         self.send(base, call, &headers).await.result
     }

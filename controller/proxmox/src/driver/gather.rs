@@ -100,13 +100,25 @@ async fn read_builds(
 ) -> Result<(), PassError> {
     let mut all: BTreeMap<Vmid, (u64, Build)> = BTreeMap::new();
     for node in tasks::online(&seen.nodes) {
-        let found = cluster
-            .builds(&node, &mut memory.clones)
-            .await
-            .map_err(|source| PassError {
-                what: format!("list the tasks of node {node}"),
-                source,
-            })?;
+        let found = match cluster.builds(&node, &mut memory.clones).await {
+            Ok(found) => found,
+            Err(source @ ClusterError::Unauthorized(_)) => {
+                let what = format!("list the tasks of node {node}");
+                return Err(PassError { what, source });
+            }
+            // Without every node's tasks nobody can say that a build is not ours.
+            Err(error) => {
+                let message = format!("waits for the tasks of node {node}: {error}");
+                seen.failed.insert(
+                    Need::Builds,
+                    Rest {
+                        reason: None,
+                        message,
+                    },
+                );
+                return Ok(());
+            }
+        };
         for (vmid, (began, build)) in found {
             if all.get(&vmid).is_none_or(|(other, _)| *other <= began) {
                 all.insert(vmid, (began, build));
