@@ -15,6 +15,8 @@ use crate::world::{Key, Uid, World};
 mod fabric;
 mod instance;
 mod network;
+#[cfg(test)]
+mod tests;
 mod volume;
 
 pub use fabric::{AttachmentR, ClusterR, ImageKind, ImageR, RegionR, RouterR};

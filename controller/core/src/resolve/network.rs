@@ -80,6 +80,7 @@ fn network_of(
             .and_then(|v| Vni::try_from(v).ok()),
         vlans: status.vlans.iter().filter_map(recorded_vlan).collect(),
     };
+    covered(world, &understood)?;
     if !deleting(network) {
         clash(&understood, before)?;
     }
@@ -254,6 +255,33 @@ pub(super) fn host_in(prefix: Ipv4Net, field: &str, text: &str) -> Result<Ipv4Ad
         )));
     }
     Ok(address)
+}
+
+/// Refuses to leave instances behind: a zone that was taken away, or an attachment that does not
+/// hold together just now, must not take the network from guests that run.
+fn covered(world: &World, network: &NetworkR) -> Result<(), Problem> {
+    let reached = |cluster: &String| {
+        network
+            .trunks
+            .iter()
+            .any(|t| t.bridges.contains_key(cluster))
+    };
+    let left: Vec<&String> = world
+        .users_of(&network.key)
+        .filter(|user| {
+            let status = world.instances.get(user).and_then(|i| i.status.as_ref());
+            let cluster = status.and_then(|s| s.cluster.as_ref());
+            cluster.is_some_and(|cluster| !reached(cluster))
+        })
+        .map(|user| &user.name)
+        .collect();
+    if left.is_empty() {
+        return Ok(());
+    }
+    Err(Problem::waiting(format!(
+        "spec.zones: instances {} are where the network would no longer be; delete them or bring the zone back, nothing is changed until then",
+        names(left.into_iter())
+    )))
 }
 
 /// Refuses what an older network of the same tenant, or of the same router's DHCP server, has.
