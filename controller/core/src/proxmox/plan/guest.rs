@@ -1,14 +1,11 @@
 //! Turns one desired guest and what is seen of it into where it stands and what comes next.
 
 use bb_crds::condition::Reason;
-use bb_crds::ids::Vmid;
 
-use super::images::{self, Found};
-use super::users::{Users, users};
-use super::{Guest, Op, Scene, Stands, Step, create};
-use crate::proxmox::keys::{self, Disks, GuestConfig};
+use super::{Guest, Op, Scene, Stands, Step, attach, create};
+use crate::proxmox::keys::{self, GuestConfig};
 use crate::proxmox::mark::{self, Mark, Ownership};
-use crate::proxmox::model::{Attachment, DesiredGuest, Fate, GuestState, Kind, Power, Source};
+use crate::proxmox::model::{DesiredGuest, Fate, GuestState, Kind, Power, Source};
 use crate::proxmox::observed::{Build, ConfigRead, Key, Need, Row};
 
 /// What was decided about a guest.
@@ -321,7 +318,7 @@ fn locked(guest: &DesiredGuest, config: &GuestConfig) -> Option<Step<GuestState>
 
 fn keep(scene: &Scene<'_>, guest: &DesiredGuest, row: &Row, config: &GuestConfig) -> Judged {
     let cluster = &scene.desired.cluster;
-    let (disks, missing) = match volumes(scene, guest, row, config) {
+    let (disks, missing) = match attach::volumes(scene, guest, row, config) {
         Ok(ready) => ready,
         Err(needs) => return Step::Needs(needs).into(),
     };
@@ -412,107 +409,4 @@ fn no_cloud_init(guest: &DesiredGuest) -> String {
         "VM {vmid} has no cloud-init drive, without which it has no address: give template \
          {template} one (`qm set {template} --ide2 STORAGE:cloudinit`), and this VM as well"
     )
-}
-
-/// The volumes that may be attached now, and why the first of the others may not.
-fn volumes(
-    scene: &Scene<'_>,
-    guest: &DesiredGuest,
-    row: &Row,
-    config: &GuestConfig,
-) -> Result<(Disks, Option<String>), Vec<Need>> {
-    let mut disks = Disks::new();
-    let mut missing = None;
-    let mut needs = Vec::new();
-    if guest.volumes.is_empty() {
-        return Ok((disks, missing));
-    }
-    let Some(holder) = scene.desired.cluster.holder else {
-        return Ok((
-            disks,
-            Some("the Provider names no holder for volumes".to_owned()),
-        ));
-    };
-    let present = keys::attached(holder, config);
-    for attachment in &guest.volumes {
-        let uid = &attachment.volume_uid;
-        match present.get(uid) {
-            Some(attached) if !attached.leaving => {
-                // Its serial may have to be written still; the volume id stands there already.
-                disks.insert(uid.clone(), (String::new(), attachment.clone()));
-            }
-            Some(attached) => {
-                missing = missing.or_else(|| {
-                    Some(format!(
-                        "a volume leaves {} with the next restart first",
-                        attached.key
-                    ))
-                });
-            }
-            None => match ready(scene, guest.vmid, holder, row, attachment) {
-                Ready::Yes(volid) => {
-                    disks.insert(uid.clone(), (volid, attachment.clone()));
-                }
-                Ready::No(why) => missing = missing.or(Some(why)),
-                Ready::Needs(more) => needs.extend(more),
-            },
-        }
-    }
-    if needs.is_empty() {
-        Ok((disks, missing))
-    } else {
-        Err(needs)
-    }
-}
-
-enum Ready {
-    Yes(String),
-    No(String),
-    Needs(Vec<Need>),
-}
-
-/// Whether a volume is there, in reach of the guest's node, and nobody else's.
-fn ready(scene: &Scene<'_>, vmid: Vmid, holder: Vmid, row: &Row, attachment: &Attachment) -> Ready {
-    let uid = attachment.volume_uid.as_str();
-    let Some(volume) = scene.volumes.get(uid) else {
-        return Ready::No("a volume that it names does not exist".to_owned());
-    };
-    let name = format!("volume {}/{}", volume.namespace, volume.name);
-    if volume.fate == Fate::Destroy {
-        return Ready::No(format!("{name} is being deleted"));
-    }
-    let storage = scene.seen.storages.get(&volume.storage);
-    let Some(storage) = storage.filter(|storage| storage.nodes.contains(&row.node)) else {
-        return Ready::No(format!(
-            "{name} is on storage {}, which node {} does not have",
-            volume.storage, row.node
-        ));
-    };
-    let volid = match images::find(scene, holder, volume, storage) {
-        Found::Needs(needs) => return Ready::Needs(needs),
-        Found::Refused(rest) => {
-            return Ready::No(format!("{name} cannot be seen: {}", rest.message));
-        }
-        Found::Nowhere => return Ready::No(format!("{name} is not made yet")),
-        Found::Dark => return Ready::No(format!("{name}: its storage is not available")),
-        Found::At(image) if !storage.shared && image.place.node != row.node => {
-            return Ready::No(format!(
-                "{name} is on node {} and the guest on {}: storage {} is not shared",
-                image.place.node, row.node, volume.storage
-            ));
-        }
-        Found::At(image) => image.volid,
-    };
-    match users(scene, holder, uid, Some(vmid)) {
-        Users::Known(list) if list.is_empty() => Ready::Yes(volid.to_owned()),
-        Users::Known(list) => {
-            let list: Vec<String> = list.iter().map(ToString::to_string).collect();
-            Ready::No(format!(
-                "{name} is still attached to VM {}",
-                list.join(", ")
-            ))
-        }
-        Users::Needs(needs) => Ready::Needs(needs),
-        Users::Unclear(why) => Ready::No(format!("{name}: {why}")),
-    }
 }

@@ -19,6 +19,7 @@ use super::model::{
 };
 use super::observed::{InFlight, Key, Need, Observed, Rest, Row};
 
+mod attach;
 mod create;
 mod fair;
 mod guest;
