@@ -566,6 +566,99 @@ async fn without_a_terminal_delete_names_the_flags_and_deletes_nothing() -> Resu
     Ok(())
 }
 
+/// Runs it on a terminal of its own, and types one line.
+async fn typed(words: &str, line: &str) -> Result<Ran> {
+    let program = paths::binary("bbctl")?;
+    let child = Command::new("script")
+        .args([
+            "-qec",
+            &format!("{} {words}", program.display()),
+            "/dev/null",
+        ])
+        .env("KUBECONFIG", cluster().await?.kubeconfig())
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .context("cannot run script, of util-linux")?;
+    end(child, &format!("{line}\n")).await
+}
+
+#[tokio::test]
+async fn on_a_terminal_delete_asks_and_obeys_the_answer() -> Result<()> {
+    let tenant = ours("Tenant", "asked", &json!({}));
+    let volume = ours("Volume", "data", &json!({"size": "1Gi"}));
+    let file = format!("{}{tenant}{volume}", namespace("asked"));
+    good("apply -n asked -f -", &file).await?;
+    for (words, line) in [
+        ("delete volume data -n asked", "n"),
+        ("delete volume data -n asked", ""),
+        ("delete volume data -n asked", "maybe"),
+        ("delete tenant asked", "y"),
+        ("delete tenant asked --yes", "Asked"),
+    ] {
+        let ran = typed(words, line).await?;
+        assert_eq!(ran.code, Some(1), "{words} {line}: {ran:?}");
+        assert!(
+            ran.stdout.contains("nothing was deleted"),
+            "{words} {line}: {ran:?}"
+        );
+    }
+    let ran = typed("delete volume data -n asked --no-input", "y").await?;
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    let ran = typed("delete volume data -n asked", "y").await?;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.stdout.contains("its data is destroyed"), "{ran:?}");
+    assert!(ran.stdout.contains("Delete volume/data? [y/N]"), "{ran:?}");
+    let ran = typed("delete tenant asked", "asked").await?;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(bbctl("get tenant asked", "").await?.code, Some(3));
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_command_that_reads_writes_one_document_and_nothing_else() -> Result<()> {
+    let file = format!("{}{}", namespace("machine"), network("web", "10.0.0.0/24"));
+    good("apply -n machine -f -", &file).await?;
+    set_ready(
+        &api(&client().await?, "Network", "machine"),
+        "web",
+        1,
+        json!({"status": "True"}),
+    )
+    .await?;
+    for words in [
+        "get networks",
+        "get network web",
+        "get all",
+        "describe network web",
+        "describe networks",
+        "status",
+        "version",
+        "wait network/web",
+        "wait networks --all",
+        "apply -f -",
+        "delete network web --dry-run",
+    ] {
+        let whole = format!("{words} -n machine -o json");
+        let ran = good(&whole, &file).await?;
+        assert!(ran.json()?.is_object(), "{whole}");
+        assert_eq!(ran.stderr, "", "{whole}");
+        let synonym = good(&format!("{words} -n machine --json"), &file).await?;
+        assert!(synonym.json()?.is_object(), "{words} --json");
+        let ran = good(&format!("{words} -n machine -o yaml"), &file).await?;
+        let document: Value = serde_saphyr::from_str(&ran.stdout)?;
+        assert!(document.is_object(), "{words} -o yaml");
+        for format in ["name", "wide", "table"] {
+            let ran = good(&format!("{words} -n machine -o {format}"), &file).await?;
+            assert!(!ran.stdout.contains('\u{1b}'), "{words} -o {format}");
+        }
+    }
+    Ok(())
+}
+
 /// Gives `tenant-member` one of the chart's roles in a namespace.
 async fn bind(role: &str, namespace: &str) -> Result<()> {
     let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
