@@ -2,6 +2,14 @@
 //!
 //! It answers the REST API as the product was seen to: the same texts, the same split of work
 //! into calls and tasks, the same order of refusals. It knows nothing of who talks to it.
+//!
+//! Every call goes through the same steps: credentials, path, rights, node, parameters, and
+//! then one function that reads or changes [`model::Cluster`]. What takes time is a worker that
+//! does one step after the other as [`model::Cluster::tick`] hands time in; nothing else reads
+//! a clock, so a test can stand between any two steps.
+//!
+//! Not here: high availability, firewall, migration, backup, uploads, consoles, guest agents
+//! that answer, cloud-init images, replication, quorum. Such calls answer 501.
 
 pub mod access;
 mod access_calls;
