@@ -17,12 +17,16 @@ use crate::targets::{PassFailed, settled};
 
 /// How long rights once found sufficient are believed.
 const RIGHTS: Duration = Duration::from_secs(600);
+/// How often every guest is read, also those that are settled: what people change by hand on a
+/// guest shows in no list.
+const RECHECK: Duration = Duration::from_secs(3600);
 
 /// What is kept of a cluster between passes.
 #[derive(Default)]
 pub(crate) struct ClusterSession {
     connected: Option<(Proxmox, Driver)>,
     rights: Option<(Instant, Vec<String>)>,
+    checked: Option<Instant>,
 }
 
 /// One pass. Says when the next is due.
@@ -46,11 +50,18 @@ pub(crate) async fn pass(
     let Some((_, driver)) = &mut session.connected else {
         return Ok(settled(shared));
     };
+    let checked = *session.checked.get_or_insert_with(Instant::now);
+    if checked.elapsed() >= RECHECK {
+        driver.recheck();
+        session.checked = Some(Instant::now());
+    }
     match driver.pass(&desired).await {
         Ok(report) => {
             let next = match report.more {
                 More::Working => spread(shared.args.active_poll(), rand::random()),
-                More::Idle => settled(shared),
+                More::Idle => driver
+                    .due()
+                    .map_or(settled(shared), |due| due.min(settled(shared))),
             };
             let mut outcome = outcome(&desired, report);
             outcome.version = Some(driver.cluster().version().to_owned());

@@ -57,7 +57,7 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) -> anyhow:
         .with_config(Config::default().concurrency(concurrency))
         .reconcile_on(woken)
         .graceful_shutdown_on(stop.clone().cancelled_owned())
-        .run(pass, again, context)
+        .run(pass, |_, failed, context| again(failed, &context), context)
         .for_each(|result| async move {
             match result {
                 // A target that is gone, woken once more.
@@ -101,7 +101,7 @@ async fn pass(provider: Arc<Provider>, context: Arc<Context>) -> Result<Action, 
     Ok(Action::requeue(wait))
 }
 
-fn again(_: Arc<Provider>, failed: &PassFailed, context: Arc<Context>) -> Action {
+fn again(failed: &PassFailed, context: &Context) -> Action {
     let first = Duration::from_millis(context.shared.args.backoff);
     Action::requeue(
         context
