@@ -216,3 +216,37 @@ fn lists_know_a_fresh_guest_only_after_a_round_of_the_status_daemon() {
     desk.pass(10.0);
     assert_eq!(row(&mut desk)["status"], "running");
 }
+
+#[test]
+fn lists_may_go_back_and_may_stand_still_without_a_word() {
+    let mut desk = desk();
+    let status = |desk: &mut Desk| {
+        let rows = desk.by_token("GET /cluster/resources", &json!({ "type": "vm" }));
+        let rows = rows.expect("a list");
+        let row = rows
+            .as_array()
+            .expect("rows")
+            .iter()
+            .find(|r| r["vmid"] == 5000);
+        row.expect("a row")["status"].clone()
+    };
+    desk.pass(10.0);
+    start(&mut desk);
+    desk.pass(10.0);
+    desk.cluster.world.lists_go_back = true;
+    let seen = [status(&mut desk), status(&mut desk), status(&mut desk)];
+    assert!(
+        seen.contains(&json!("stopped")) && seen.contains(&json!("running")),
+        "{seen:?}"
+    );
+    desk.cluster.world.lists_go_back = false;
+    desk.cluster.world.statd_stopped = true;
+    let token = desk.token.clone();
+    desk.done(&token, "POST /nodes/pve1/qemu/5000/status/stop", &json!({}));
+    desk.pass(100.0);
+    assert_eq!(
+        status(&mut desk),
+        "running",
+        "the last value stays for ever"
+    );
+}
