@@ -1,66 +1,109 @@
 //! What cannot be: each with the condition that says so, its words, and nothing rendered for it.
+//!
+//! A row of `tests/*.yaml` is one thing that a person writes and that cannot be: what is there
+//! before (`given`), what is written (`do`), the object that then says so (`on`), the condition
+//! that is false and its reason (`is`), and parts of its message (`says`): the field and what
+//! to do. In every row nothing is asked of any target that was not asked before, and nothing
+//! is taken away.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use bb_crds::ConditionType::{self, Accepted, Ready, ResolvedRefs};
-use bb_crds::Reason;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Id;
 use crate::proxmox::model::Fate;
-use crate::testkit::{Kit, instance, network, region, tenant, volume};
+use crate::testkit::{Kit, instance, key, network, provider, region, tenant, volume};
 use crate::vyos::Want;
-use crate::world::Uid;
+use crate::world::{NamespaceView, Uid};
 
-mod fabric;
-mod guests;
-mod networks;
-
-const INVALID: (ConditionType, Reason) = (Accepted, Reason::Invalid);
-const NOT_FOUND: (ConditionType, Reason) = (ResolvedRefs, Reason::NotFound);
-const NOT_ALLOWED: (ConditionType, Reason) = (ResolvedRefs, Reason::NotAllowed);
-const WAITING: (ConditionType, Reason) = (ResolvedRefs, Reason::Waiting);
-
-/// Something that a person writes and that cannot be.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Row {
-    what: &'static str,
-    /// What is there before, and settled.
-    given: fn(&mut Kit),
-    /// What is written.
-    bad: fn(&mut Kit),
-    /// The object that says so, the condition that is false and why.
-    id: Id,
-    is: (ConditionType, Reason),
-    /// Parts of the message: the field, and what to do.
-    says: &'static [&'static str],
+    what: String,
+    #[serde(default)]
+    given: Vec<Step>,
+    #[serde(rename = "do")]
+    steps: Vec<Step>,
+    on: String,
+    is: String,
+    says: Vec<String>,
 }
 
-fn row(
-    what: &'static str,
-    bad: fn(&mut Kit),
-    id: Id,
-    is: (ConditionType, Reason),
-    says: &'static [&'static str],
-) -> Row {
-    Row {
-        what,
-        given: |_| {},
-        bad,
-        id,
-        is,
-        says,
+/// Something that a person does.
+#[derive(Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+enum Step {
+    Apply {
+        apply: String,
+        spec: Value,
+    },
+    /// Puts a value at a JSON pointer; `-` is the end of a list.
+    Set {
+        set: String,
+        at: String,
+        to: Value,
+    },
+    Delete {
+        delete: String,
+    },
+    /// Makes a namespace that is nobody's.
+    Namespace {
+        namespace: String,
+    },
+    /// Something larger, by name.
+    Include {
+        include: String,
+    },
+}
+
+/// The object that `KIND NAME` names.
+fn id(text: &str) -> Id {
+    let (kind, name) = text.split_once(' ').unwrap();
+    match kind {
+        "Region" => region(name),
+        "Provider" => provider(name),
+        "Tenant" => tenant(name),
+        "Network" => Id::Network(key(name)),
+        "Volume" => Id::Volume(key(name)),
+        "Instance" => Id::Instance(key(name)),
+        other => panic!("there is no kind {other}"),
     }
 }
 
-impl Row {
-    fn given(self, given: fn(&mut Kit)) -> Self {
-        Self { given, ..self }
+impl Step {
+    fn go(&self, kit: &mut Kit) {
+        match self {
+            Self::Apply { apply, spec } => kit.apply(&id(apply), spec.clone()),
+            Self::Set { set, at, to } => kit.edit(&id(set), |object| put(object, at, to)),
+            Self::Delete { delete } => kit.delete(&id(delete)),
+            Self::Namespace { namespace } => {
+                let nobodys = NamespaceView::default();
+                kit.world.namespaces.insert(namespace.clone(), nobodys);
+            }
+            Self::Include { include } => match include.as_str() {
+                "second region" => second_region(kit),
+                "another cluster" => kit.cluster("c4", "north"),
+                other => panic!("there is no {other}"),
+            },
+        }
+    }
+}
+
+fn put(object: &mut Value, at: &str, to: &Value) {
+    let (parent, last) = at.rsplit_once('/').unwrap();
+    match object.pointer_mut(parent).unwrap() {
+        Value::Array(list) if last == "-" => list.push(to.clone()),
+        Value::Array(list) => list[last.parse::<usize>().unwrap()] = to.clone(),
+        Value::Object(map) if to.is_null() => drop(map.remove(last)),
+        Value::Object(map) => drop(map.insert(last.to_owned(), to.clone())),
+        other => panic!("{at} is in {other}"),
     }
 }
 
 /// A tenant with two networks, a machine with an address of its choice and a volume, and
-/// another tenant.
+/// another tenant that has a network with the same prefix.
 fn base() -> Kit {
     static KIT: LazyLock<Kit> = LazyLock::new(|| {
         let mut kit = Kit::acme();
@@ -78,10 +121,8 @@ fn base() -> Kit {
         kit.machine("acme/auto", "web");
         kit.tenant("umbrella");
         kit.settle();
-        assert_eq!(
-            kit.status(&instance("acme/auto"), "/addresses/0/address"),
-            "10.10.0.2"
-        );
+        let given = kit.status(&instance("acme/auto"), "/addresses/0/address");
+        assert_eq!(given, "10.10.0.2");
         kit
     });
     KIT.clone()
@@ -98,9 +139,7 @@ fn second_region(kit: &mut Kit) {
     kit.router("r3", "docks", "10.255.1.1");
     kit.cluster("c3", "docks");
     for name in ["r3", "c3"] {
-        kit.edit(&Id::Provider(name.to_owned()), |o| {
-            o["spec"]["region"] = json!("west")
-        });
+        kit.set(&provider(name), "region", json!("west"));
     }
 }
 
@@ -111,8 +150,8 @@ fn asked(kit: &Kit) -> BTreeMap<(String, Uid), String> {
     for (name, desired) in &pass.routers {
         for claim in &desired.claims {
             if matches!(claim.want, Want::Present { .. }) {
-                let key = (name.clone(), claim.owner.clone());
-                asked.insert(key, format!("{:?}", claim.want));
+                let at = (name.clone(), claim.owner.clone());
+                asked.insert(at, format!("{:?}", claim.want));
             }
         }
     }
@@ -127,7 +166,7 @@ fn asked(kit: &Kit) -> BTreeMap<(String, Uid), String> {
     asked
 }
 
-/// What is asked to be gone, by target and object.
+/// What routers are asked to be without, by router and object.
 fn unwanted(kit: &Kit) -> Vec<(String, Uid)> {
     let pass = kit.pass();
     let routers = pass.routers.iter().flat_map(|(name, desired)| {
@@ -137,27 +176,16 @@ fn unwanted(kit: &Kit) -> Vec<(String, Uid)> {
     routers.collect()
 }
 
-fn check(rows: Vec<Row>) {
-    let wrong: Vec<String> = rows
-        .iter()
-        .filter_map(|row| Some(format!("{}: {}", row.what, row.wrong()?)))
-        .collect();
-    assert!(
-        wrong.is_empty(),
-        "{} rows:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
-}
-
 impl Row {
     /// What is not as the row says.
     fn wrong(&self) -> Option<String> {
         let mut kit = base();
-        (self.given)(&mut kit);
-        kit.settle();
+        if !self.given.is_empty() {
+            self.given.iter().for_each(|step| step.go(&mut kit));
+            kit.settle();
+        }
         let before = asked(&kit);
-        (self.bad)(&mut kit);
+        self.steps.iter().for_each(|step| step.go(&mut kit));
         let mut passes = 0;
         while kit.reconcile() > 0 {
             passes += 1;
@@ -165,16 +193,18 @@ impl Row {
                 return Some(format!("written again and again: {:?}", kit.changes()));
             }
         }
-        let (type_, reason) = self.is;
-        let (status, found, message) = kit.condition(&self.id, type_);
-        if (status.as_str(), found.as_str()) != ("False", reason.as_str()) {
-            return Some(format!("{type_:?} is {status} {found}: {message}"));
+        let on = id(&self.on);
+        let (type_, reason) = self.is.split_once(' ').unwrap();
+        let (status, found, message) = kit.condition(&on, type_);
+        if (status.as_str(), found.as_str()) != ("False", reason) {
+            return Some(format!("{type_} is {status} {found}: {message}"));
         }
-        if let Some(part) = self.says.iter().find(|part| !message.contains(**part)) {
+        if let Some(part) = self.says.iter().find(|part| !message.contains(*part)) {
             return Some(format!("{message:?} lacks {part:?}"));
         }
-        if kit.unready(&self.id) != (reason, message) {
-            return Some(format!("Ready says {:?}", kit.unready(&self.id)));
+        let ready = kit.condition(&on, "Ready");
+        if ready != (status, found, message) {
+            return Some(format!("Ready says {ready:?}"));
         }
         let mut now = asked(&kit).into_iter();
         if let Some((at, wanted)) = now.find(|(at, wanted)| before.get(at) != Some(wanted)) {
@@ -187,16 +217,42 @@ impl Row {
     }
 }
 
+fn check(table: &str) {
+    let rows: Vec<Row> = serde_saphyr::from_str(table).unwrap();
+    let wrong: Vec<String> = rows
+        .iter()
+        .filter_map(|row| Some(format!("{}: {}", row.what, row.wrong()?)))
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "{} of {} rows:\n{}",
+        wrong.len(),
+        rows.len(),
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn networks_that_cannot_be_are_refused_and_change_nothing() {
+    check(include_str!("tests/networks.yaml"));
+}
+
+#[test]
+fn guests_and_volumes_that_cannot_be_are_refused_and_change_nothing() {
+    check(include_str!("tests/guests.yaml"));
+}
+
+#[test]
+fn a_fabric_that_does_not_hold_together_is_refused_and_changes_nothing() {
+    check(include_str!("tests/fabric.yaml"));
+}
+
 #[test]
 fn the_same_prefix_of_another_tenant_is_fine() {
     let mut kit = base();
     kit.network("umbrella/web", json!({"ipv4": {"prefix": "10.10.0.0/24"}}));
     kit.settle();
-    assert!(
-        kit.ready(&network("umbrella/web")),
-        "{:?}",
-        kit.condition(&network("umbrella/web"), Ready)
-    );
+    assert!(kit.ready(&network("umbrella/web")));
 }
 
 #[test]
@@ -210,9 +266,9 @@ fn what_was_wrong_becomes_ready_when_it_is_put_right() {
     kit.settle();
     assert!(!kit.ready(&instance("acme/early")) && !kit.ready(&volume("acme/gold")));
     kit.network("acme/late", json!({"ipv4": {"prefix": "10.10.9.0/24"}}));
-    kit.edit(&Id::Provider("c1".to_owned()), |o| {
-        let classes = o["spec"]["proxmox"]["storage"].as_array_mut().unwrap();
-        classes.push(json!({"name": "gold", "storage": "gold"}));
+    kit.edit(&provider("c1"), |o| {
+        let gold = json!({"name": "gold", "storage": "gold"});
+        put(o, "/spec/proxmox/storage/-", &gold);
     });
     kit.settle();
     assert!(kit.ready(&instance("acme/early")) && kit.ready(&volume("acme/gold")));

@@ -65,7 +65,7 @@ fn everything_becomes_ready() {
     let kit = full();
     assert_eq!(kit.ids().len(), 11);
     for id in kit.ids() {
-        assert!(kit.ready(&id), "{id:?}: {:?}", kit.condition(&id, Ready));
+        assert!(kit.ready(&id), "{id:?}: {:?}", kit.condition(&id, "Ready"));
     }
     assert_eq!(
         kit.status(&volume("acme/pgdata"), "/attachedTo/instance"),
@@ -137,7 +137,7 @@ fn a_restart_while_a_target_is_silent_makes_nothing_less_ready() {
             kit.ready(&id),
             !silent,
             "{id:?}: {:?}",
-            kit.condition(&id, Ready)
+            kit.condition(&id, "Ready")
         );
     }
 }
@@ -203,7 +203,7 @@ fn nothing_of_a_paused_object_changes_until_it_goes_on() {
         });
         kit.settle();
         assert_eq!(kit.on_targets(), before, "{id:?}");
-        let (status, reason, message) = kit.condition(&id, Ready);
+        let (status, reason, message) = kit.condition(&id, "Ready");
         assert_ne!(status, "True");
         assert_eq!(
             (reason.as_str(), message.contains("annotation")),

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
-use bb_crds::{ConditionType, Reason};
+use bb_crds::Reason;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
@@ -254,23 +254,23 @@ impl Kit {
     }
 
     /// Status, reason and message of a condition.
-    pub(crate) fn condition(&self, id: &Id, type_: ConditionType) -> (String, String, String) {
+    pub(crate) fn condition(&self, id: &Id, type_: &str) -> (String, String, String) {
         let object = self.get(id).unwrap_or_default();
         let found = object["status"]["conditions"]
             .as_array()
-            .and_then(|list| list.iter().find(|c| c["type"] == type_.as_str()).cloned())
+            .and_then(|list| list.iter().find(|c| c["type"] == type_).cloned())
             .unwrap_or_default();
         let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
         (text("status"), text("reason"), text("message"))
     }
 
     pub(crate) fn ready(&self, id: &Id) -> bool {
-        self.condition(id, ConditionType::Ready).0 == "True"
+        self.condition(id, "Ready").0 == "True"
     }
 
     /// Why it is not Ready, and the words for it.
     pub(crate) fn unready(&self, id: &Id) -> (Reason, String) {
-        let (status, reason, message) = self.condition(id, ConditionType::Ready);
+        let (status, reason, message) = self.condition(id, "Ready");
         assert_eq!(status, "False", "{id:?} {reason}: {message}");
         let reason = Reason::ALL.into_iter().find(|r| r.as_str() == reason);
         (reason.unwrap(), message)
