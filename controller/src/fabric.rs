@@ -104,20 +104,37 @@ async fn pass(shared: &Shared) -> Result<(), ApiError> {
         outcomes: &outcomes,
         now: &Time(Timestamp::now()),
     };
-    let mut unsettled = namespaces::keep(shared, &known).await?;
-    for change in changes(&known) {
+    let unsettled = namespaces::keep(shared, &known).await?;
+    write_all(shared, &world, changes(&known), unsettled).await
+}
+
+/// Carries changes out in their order. A failure on what others depend on (a cursor, a VRF)
+/// ends the pass; one on a volume or an instance holds up nobody else.
+async fn write_all(
+    shared: &Shared,
+    world: &World,
+    changes: Vec<Change>,
+    mut unsettled: bool,
+) -> Result<(), ApiError> {
+    let mut first = Ok(());
+    for change in changes {
         let of_tenant = matches!(change.id, Id::Region(_) | Id::Provider(_) | Id::Tenant(_));
         if unsettled && !of_tenant {
             // A tenant's namespace is on its way: what is in it would be refused for a moment,
             // and each refusal written to each object.
             shared.wake_fabric();
-            return Ok(());
+            return first;
         }
-        write(shared, &world, &change).await?;
+        if let Err(error) = write(shared, world, &change).await {
+            if !matches!(change.id, Id::Volume(_) | Id::Instance(_)) {
+                return Err(error);
+            }
+            first = first.and(Err(error));
+        }
         let begins = change.finalizer == Some(FinalizerOp::Add);
         unsettled |= begins && matches!(change.id, Id::Tenant(_));
     }
-    Ok(())
+    first
 }
 
 async fn write(shared: &Shared, world: &World, change: &Change) -> Result<(), ApiError> {

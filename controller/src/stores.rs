@@ -1,6 +1,6 @@
 //! Turns watches into caches, and caches into one picture of all objects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex};
@@ -151,7 +151,7 @@ impl Readers {
             .0
             .lock()
             .expect("no code panics while it holds this lock");
-        World {
+        let world = World {
             regions: written.by_name(&self.regions),
             providers: written.by_name(&self.providers),
             tenants: written.by_name(&self.tenants),
@@ -164,7 +164,11 @@ impl Readers {
             networks: written.by_key(&self.networks),
             instances: written.by_key(&self.instances),
             volumes: written.by_key(&self.volumes),
+        };
+        if written.0.len() > MANY {
+            written.drop_absent(&world);
         }
+        world
     }
 }
 
@@ -175,6 +179,10 @@ pub(crate) struct Written(Mutex<Latest>);
 
 #[derive(Default)]
 struct Latest(BTreeMap<String, DynamicObject>);
+
+/// More objects that were written and not seen again than come together by themselves: some
+/// were deleted meanwhile.
+const MANY: usize = 256;
 
 impl Written {
     /// Remembers an object as the API gave it back.
@@ -207,6 +215,47 @@ fn version(text: Option<String>) -> u64 {
 }
 
 impl Latest {
+    fn drop_absent(&mut self, world: &World) {
+        let mut there: HashSet<String> = HashSet::new();
+        there.extend(
+            world
+                .regions
+                .values()
+                .filter_map(|o| o.metadata.uid.clone()),
+        );
+        there.extend(
+            world
+                .providers
+                .values()
+                .filter_map(|o| o.metadata.uid.clone()),
+        );
+        there.extend(
+            world
+                .tenants
+                .values()
+                .filter_map(|o| o.metadata.uid.clone()),
+        );
+        there.extend(
+            world
+                .networks
+                .values()
+                .filter_map(|o| o.metadata.uid.clone()),
+        );
+        there.extend(
+            world
+                .instances
+                .values()
+                .filter_map(|o| o.metadata.uid.clone()),
+        );
+        there.extend(
+            world
+                .volumes
+                .values()
+                .filter_map(|o| o.metadata.uid.clone()),
+        );
+        self.0.retain(|uid, _| there.contains(uid));
+    }
+
     fn newer<K>(&mut self, cached: Arc<K>) -> Arc<K>
     where
         K: Resource + DeserializeOwned,
