@@ -156,7 +156,7 @@ fn provider_of(
     if let Some(vyos) = &spec.vyos {
         let router_id = vyos.router_id.parse().map_err(|_| {
             Problem::invalid(format!(
-                "spec.vyos.routerId: `{}` is not an address",
+                "spec.vyos.routerId: `{}` is not an address; write the router's loopback address",
                 vyos.router_id
             ))
         })?;
@@ -241,7 +241,13 @@ fn vmid_of(field: &str, raw: i32) -> Result<Vmid, Problem> {
     u32::try_from(raw)
         .ok()
         .and_then(|raw| Vmid::try_from(raw).ok())
-        .ok_or_else(|| Problem::invalid(format!("spec.proxmox.{field}: {raw} is not a VMID")))
+        .ok_or_else(|| {
+            Problem::invalid(format!(
+                "spec.proxmox.{field}: {raw} is not a VMID; write one from {} to {}",
+                Vmid::MIN,
+                Vmid::MAX
+            ))
+        })
 }
 
 fn region_of(region: &Region, resolved: &Resolved) -> Result<(RegionR, Option<Problem>), Problem> {

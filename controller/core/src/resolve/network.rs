@@ -53,7 +53,17 @@ fn network_of(
         &tenant.spec.regions,
     )?;
     let ipv4 = Ipv4Side::read(&network.spec.ipv4)?;
-    let trunks = trunks_of(resolved, region, &network.spec.zones, &key.namespace)?;
+    let trunks = trunks_of(resolved, region, &network.spec.zones, &key.namespace);
+    let carries = |vlan: &bb_crds::network::TrunkVlan| {
+        let on = |t: &TrunkR| t.key.router == vlan.router && t.key.interface == vlan.interface;
+        trunks.iter().flatten().any(on)
+    };
+    if let Some(problem) = resolved.problems.get(&Id::Region(region_name.to_owned()))
+        && !status.vlans.iter().all(carries)
+    {
+        return Err(broken_region(region_name, problem));
+    }
+    let trunks = trunks?;
     let stretched = trunks.iter().any(|t| t.key.router != trunks[0].key.router);
     let room = if stretched {
         region.mtu.saturating_sub(VXLAN_OVERHEAD)
@@ -85,6 +95,14 @@ fn network_of(
         clash(&understood, before)?;
     }
     Ok(understood)
+}
+
+/// A Region that lost a way to a router by a slip of the pen takes no network off it.
+fn broken_region(name: &str, problem: &Problem) -> Problem {
+    Problem::waiting(format!(
+        "spec.region: Region `{name}` is not accepted, so nothing is changed; an operator must put it right: {}",
+        problem.message
+    ))
 }
 
 fn recorded_vlan(recorded: &bb_crds::network::TrunkVlan) -> Option<(TrunkKey, VlanId)> {
@@ -122,6 +140,11 @@ pub(super) fn region_of<'a>(
             )));
         }
     };
+    if !resolved.regions.contains_key(name)
+        && let Some(problem) = resolved.problems.get(&Id::Region(name.clone()))
+    {
+        return Err(broken_region(name, problem));
+    }
     let (name, region) = resolved.regions.get_key_value(name).ok_or_else(|| {
         Problem::not_found(format!(
             "spec.region: there is no Region `{name}`; name one of: {}",
