@@ -143,19 +143,31 @@ impl Verdict {
     /// The condition holds.
     #[must_use]
     pub fn yes(reason: Reason, message: impl Into<String>) -> Self {
-        Self { holds: Some(true), reason, message: message.into() }
+        Self {
+            holds: Some(true),
+            reason,
+            message: message.into(),
+        }
     }
 
     /// The condition does not hold.
     #[must_use]
     pub fn no(reason: Reason, message: impl Into<String>) -> Self {
-        Self { holds: Some(false), reason, message: message.into() }
+        Self {
+            holds: Some(false),
+            reason,
+            message: message.into(),
+        }
     }
 
     /// Whether the condition holds is not known yet.
     #[must_use]
     pub fn unknown(reason: Reason, message: impl Into<String>) -> Self {
-        Self { holds: None, reason, message: message.into() }
+        Self {
+            holds: None,
+            reason,
+            message: message.into(),
+        }
     }
 
     const fn status(&self) -> &'static str {
@@ -217,13 +229,37 @@ mod tests {
     fn the_time_moves_only_with_the_status() {
         let mut list = Vec::new();
         let pending = Verdict::no(Reason::Pending, "one");
-        assert!(set_condition(&mut list, ConditionType::Ready, &pending, Some(1), &at(1)));
-        assert!(!set_condition(&mut list, ConditionType::Ready, &pending, Some(1), &at(2)));
+        assert!(set_condition(
+            &mut list,
+            ConditionType::Ready,
+            &pending,
+            Some(1),
+            &at(1)
+        ));
+        assert!(!set_condition(
+            &mut list,
+            ConditionType::Ready,
+            &pending,
+            Some(1),
+            &at(2)
+        ));
         let other = Verdict::no(Reason::Waiting, "two");
-        assert!(set_condition(&mut list, ConditionType::Ready, &other, Some(1), &at(3)));
+        assert!(set_condition(
+            &mut list,
+            ConditionType::Ready,
+            &other,
+            Some(1),
+            &at(3)
+        ));
         assert_eq!(list[0].last_transition_time, at(1));
         let yes = Verdict::yes(Reason::Ready, "");
-        assert!(set_condition(&mut list, ConditionType::Ready, &yes, Some(1), &at(4)));
+        assert!(set_condition(
+            &mut list,
+            ConditionType::Ready,
+            &yes,
+            Some(1),
+            &at(4)
+        ));
         assert_eq!(list[0].last_transition_time, at(4));
         assert_eq!(list.len(), 1);
     }

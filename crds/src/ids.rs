@@ -84,8 +84,11 @@ number!(
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct NumberRange(
-    #[schemars(length(min = 3, max = 21), regex(pattern = r"^[0-9]{1,10}-[0-9]{1,10}$"))]
-    pub  String,
+    #[schemars(
+        length(min = 3, max = 21),
+        regex(pattern = r"^[0-9]{1,10}-[0-9]{1,10}$")
+    )]
+    pub String,
 );
 
 /// A text that is not a range of numbers.
@@ -103,7 +106,11 @@ impl NumberRange {
         let (first, last) = self.0.split_once('-').ok_or_else(wrong)?;
         let first = u32::from_str(first).map_err(|_| wrong())?;
         let last = u32::from_str(last).map_err(|_| wrong())?;
-        if first <= last { Ok((first, last)) } else { Err(wrong()) }
+        if first <= last {
+            Ok((first, last))
+        } else {
+            Err(wrong())
+        }
     }
 }
 

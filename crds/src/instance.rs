@@ -84,7 +84,13 @@ pub struct InstanceSpec {
 
     /// SSH public keys that may log in.
     #[serde(default)]
-    #[schemars(length(max = 32), inner(length(min = 16, max = 1024), regex(pattern = r"^(ssh-|ecdsa-|sk-)[^\n\r]+$")))]
+    #[schemars(
+        length(max = 32),
+        inner(
+            length(min = 16, max = 1024),
+            regex(pattern = r"^(ssh-|ecdsa-|sk-)[^\n\r]+$")
+        )
+    )]
     pub ssh_keys: Vec<String>,
 
     /// Where it may run.
@@ -145,7 +151,10 @@ pub enum DeletionPolicy {
 #[x_kube(validation = Rule::new("has(self.address) == has(oldSelf.address)").message("address cannot be added or taken away later: take the card away and add another"))]
 pub struct Nic {
     /// The name of the card within the Instance.
-    #[schemars(length(min = 1, max = 15), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 15),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
     pub name: String,
     /// The Network it is in.
     #[schemars(length(min = 1, max = 63))]
@@ -166,7 +175,10 @@ pub struct Nic {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct VolumeUse {
     /// The name of the disk within the Instance.
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
     pub name: String,
     /// The Volume.
     #[schemars(length(min = 1, max = 63))]
@@ -188,7 +200,11 @@ pub struct Placement {
 #[serde(rename_all = "camelCase")]
 pub struct InstanceStatus {
     /// `proxmox://CLUSTER/VMID`, recorded before the guest is made.
-    #[serde(default, rename = "providerID", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "providerID",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub provider_id: Option<String>,
     /// The cluster's Provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,7 +3,10 @@
 //! The types carry their own rules (bounds, CEL), so that the API server, unit tests and
 //! `bbctl` all judge an object by the same words. Nothing here talks to anything.
 
-#![allow(unreachable_pub, reason = "the derives repeat each type inside a function of their own")]
+#![allow(
+    unreachable_pub,
+    reason = "the derives repeat each type inside a function of their own"
+)]
 
 pub mod condition;
 pub mod ids;

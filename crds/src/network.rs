@@ -80,7 +80,10 @@ pub struct Ipv4 {
 
     /// Addresses that are never given out, each an address or `FIRST-LAST`.
     #[serde(default)]
-    #[schemars(length(max = 64), inner(length(min = 7, max = 31), regex(pattern = r"^[0-9.]+(-[0-9.]+)?$")))]
+    #[schemars(
+        length(max = 64),
+        inner(length(min = 7, max = 31), regex(pattern = r"^[0-9.]+(-[0-9.]+)?$"))
+    )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub reserved: Vec<String>,
 
@@ -115,7 +118,10 @@ pub struct Dns {
     pub servers: Vec<String>,
     /// The search domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
     pub domain: Option<String>,
 }
 

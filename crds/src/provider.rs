@@ -39,7 +39,10 @@ pub struct ProviderSpec {
 
     /// The zone it stands in: what shares power, racks and a router.
     #[serde(default = "default_zone")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
     #[x_kube(validation = Rule::new("self == oldSelf").message("zone cannot change: networks and guests were placed by it; make a new Provider"))]
     pub zone: String,
 
@@ -92,7 +95,10 @@ pub struct Vyos {
     pub tls: Tls,
 
     /// The router's loopback address: its BGP router ID and its VTEP address.
-    #[schemars(length(min = 7, max = 15), regex(pattern = r"^([0-9]{1,3}\.){3}[0-9]{1,3}$"))]
+    #[schemars(
+        length(min = 7, max = 15),
+        regex(pattern = r"^([0-9]{1,3}\.){3}[0-9]{1,3}$")
+    )]
     #[x_kube(validation = Rule::new("isIP(self)").message("routerId is an IPv4 address"))]
     pub router_id: String,
 }
@@ -118,7 +124,13 @@ pub struct Tls {
 
     /// SHA-256 fingerprints of certificates to accept, as hex with or without colons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 32), inner(length(min = 64, max = 95), regex(pattern = r"^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$")))]
+    #[schemars(
+        length(min = 1, max = 32),
+        inner(
+            length(min = 64, max = 95),
+            regex(pattern = r"^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$")
+        )
+    )]
     pub sha256: Option<Vec<String>>,
 }
 
@@ -128,7 +140,10 @@ pub struct Tls {
 pub struct Proxmox {
     /// Where its nodes answer, such as `https://192.0.2.11:8006`. Any node answers for all;
     /// the next is tried when one does not.
-    #[schemars(length(min = 1, max = 32), inner(length(min = 9, max = 253), regex(pattern = r"^https://[^/\s]+$")))]
+    #[schemars(
+        length(min = 1, max = 32),
+        inner(length(min = 9, max = 253), regex(pattern = r"^https://[^/\s]+$"))
+    )]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub endpoints: Vec<String>,
 
@@ -178,10 +193,16 @@ pub struct Proxmox {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StorageClass {
     /// The class, such as `ssd`.
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
     pub name: String,
     /// The storage in Proxmox VE, such as `ceph-ssd`.
-    #[schemars(length(min = 1, max = 100), regex(pattern = r"^[A-Za-z][A-Za-z0-9_.-]*$"))]
+    #[schemars(
+        length(min = 1, max = 100),
+        regex(pattern = r"^[A-Za-z][A-Za-z0-9_.-]*$")
+    )]
     pub storage: String,
 }
 
@@ -191,7 +212,10 @@ pub struct StorageClass {
 #[x_kube(validation = Rule::new("has(self.template) != has(self.archive)").message("an image is exactly one of `template` (a virtual machine) and `archive` (a container)"))]
 pub struct Image {
     /// The image, such as `debian-12`.
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+    )]
     pub name: String,
 
     /// The VMID of a template with a cloud-init drive: virtual machines are cloned from it.
@@ -202,7 +226,10 @@ pub struct Image {
     /// A container archive by volume id, such as `local:vztmpl/alpine-3.20.tar.zst`:
     /// containers are made from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 10, max = 253), regex(pattern = r"^[A-Za-z][A-Za-z0-9_.-]*:vztmpl/[^\s]+$"))]
+    #[schemars(
+        length(min = 10, max = 253),
+        regex(pattern = r"^[A-Za-z][A-Za-z0-9_.-]*:vztmpl/[^\s]+$")
+    )]
     pub archive: Option<String>,
 
     /// `Linked` shares the template's blocks and is done in a second; `Full` copies them.
@@ -240,7 +267,10 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { clones: 4, tasks: 16 }
+        Self {
+            clones: 4,
+            tasks: 16,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ pub struct Size(
         length(min = 1, max = 24),
         regex(pattern = r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$")
     )]
-    pub  String,
+    pub String,
 );
 
 /// A text that is not a size.
@@ -107,7 +107,18 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "Gi", "-1Gi", "1 Gi", "1.Gi", ".5Gi", "1Xi", "1e9", "ten", "9999999Ti"] {
+        for text in [
+            "",
+            "Gi",
+            "-1Gi",
+            "1 Gi",
+            "1.Gi",
+            ".5Gi",
+            "1Xi",
+            "1e9",
+            "ten",
+            "9999999Ti",
+        ] {
             assert!(Size::from(text).bytes().is_err(), "{text}");
         }
     }

@@ -72,7 +72,10 @@ fn default_mtu() -> i32 {
 #[x_kube(validation = Rule::new("has(self.vlan)").message("an attachment says how: give `vlan`"))]
 pub struct Attachment {
     /// The name of the attachment.
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    )]
     pub name: String,
 
     /// The Provider of the Proxmox cluster.
@@ -95,7 +98,10 @@ pub struct VlanAttachment {
     pub router: String,
 
     /// The router's interface that carries the trunk, such as `eth2`.
-    #[schemars(length(min = 2, max = 10), regex(pattern = r"^(eth|bond|lan|eno|ens)[0-9]{1,4}$"))]
+    #[schemars(
+        length(min = 2, max = 10),
+        regex(pattern = r"^(eth|bond|lan|eno|ens)[0-9]{1,4}$")
+    )]
     pub interface: String,
 
     /// The VLAN-aware bridge on every node of the cluster, such as `vmbr1`.

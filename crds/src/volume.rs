@@ -78,7 +78,11 @@ pub enum ReclaimPolicy {
 #[serde(rename_all = "camelCase")]
 pub struct VolumeStatus {
     /// `proxmox://CLUSTER/VOLUME-ID`, recorded before the volume is made.
-    #[serde(default, rename = "providerID", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        rename = "providerID",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub provider_id: Option<String>,
     /// The cluster's Provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
