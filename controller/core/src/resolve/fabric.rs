@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use bb_crds::ids::Vmid;
-use bb_crds::provider::{CloneMode, ManagementPolicy, Proxmox};
+use bb_crds::provider::{CloneMode, Image, ManagementPolicy, Proxmox};
 use bb_crds::{Provider, Region};
 
 use super::{Id, Problem, Resolved, TrunkKey};
@@ -172,13 +172,21 @@ fn provider_of(
             },
         );
     } else if let Some(proxmox) = &spec.proxmox {
-        let cluster = cluster_of(provider, proxmox)?;
+        let (cluster, problem) = cluster_of(provider, proxmox)?;
         resolved.clusters.insert(name.to_owned(), cluster);
+        if let Some(problem) = problem {
+            return Err(problem);
+        }
     }
     Ok(())
 }
 
-fn cluster_of(provider: &Provider, proxmox: &Proxmox) -> Result<ClusterR, Problem> {
+/// A cluster, and what is wrong with it: an image that cannot be is left out, and takes neither
+/// the other images nor the cluster's networks with it.
+fn cluster_of(
+    provider: &Provider,
+    proxmox: &Proxmox,
+) -> Result<(ClusterR, Option<Problem>), Problem> {
     let spec = &provider.spec;
     let vmids = proxmox
         .vmids
@@ -190,36 +198,15 @@ fn cluster_of(provider: &Provider, proxmox: &Proxmox) -> Result<ClusterR, Proble
         .map(|s| (s.name.clone(), s.storage.clone()))
         .collect();
     let mut images = BTreeMap::new();
+    let mut problem = None;
     for image in &proxmox.images {
-        let named = image.class.as_ref().map(|class| {
-            storage
-                .iter()
-                .find(|(name, _)| name == class)
-                .map(|(_, s)| s.clone())
-                .ok_or_else(|| {
-                    Problem::invalid(format!(
-                        "spec.proxmox.images[{}].class: no storage is called `{class}`",
-                        image.name
-                    ))
-                })
-        });
-        let kind = match (&image.template, &image.archive) {
-            (Some(vmid), _) => ImageKind::Template(vmid_of("images.template", *vmid)?),
-            (None, Some(archive)) => ImageKind::Archive(archive.clone()),
-            (None, None) => continue,
-        };
-        let (name, clone) = (image.name.clone(), image.clone);
-        images.insert(
-            name.clone(),
-            ImageR {
-                name,
-                kind,
-                clone,
-                storage: named.transpose()?,
-            },
-        );
+        match image_of(image, &storage) {
+            Ok(Some(image)) => drop(images.insert(image.name.clone(), image)),
+            Ok(None) => {}
+            Err(found) => problem = problem.or(Some(found)),
+        }
     }
-    Ok(ClusterR {
+    let cluster = ClusterR {
         region: spec.region.clone(),
         zone: spec.zone.clone(),
         vmids,
@@ -234,7 +221,39 @@ fn cluster_of(provider: &Provider, proxmox: &Proxmox) -> Result<ClusterR, Proble
         tasks: usize::try_from(proxmox.limits.tasks).unwrap_or(1),
         observe_only: spec.management_policy == ManagementPolicy::Observe,
         tenants: spec.tenants.clone(),
-    })
+    };
+    Ok((cluster, problem))
+}
+
+/// An image; `None` where it says neither what to clone nor what to unpack.
+fn image_of(image: &Image, storage: &[(String, String)]) -> Result<Option<ImageR>, Problem> {
+    let named = image.class.as_ref().map(|class| {
+        storage
+            .iter()
+            .find(|(name, _)| name == class)
+            .map(|(_, s)| s.clone())
+            .ok_or_else(|| {
+                Problem::invalid(format!(
+                    "spec.proxmox.images[{}].class: no storage is called `{class}`; it has: {}",
+                    image.name,
+                    names(storage.iter().map(|(name, _)| name))
+                ))
+            })
+    });
+    let kind = match (&image.template, &image.archive) {
+        (Some(vmid), _) => {
+            let field = format!("images[{}].template", image.name);
+            ImageKind::Template(vmid_of(&field, *vmid)?)
+        }
+        (None, Some(archive)) => ImageKind::Archive(archive.clone()),
+        (None, None) => return Ok(None),
+    };
+    Ok(Some(ImageR {
+        name: image.name.clone(),
+        kind,
+        clone: image.clone,
+        storage: named.transpose()?,
+    }))
 }
 
 fn vmid_of(field: &str, raw: i32) -> Result<Vmid, Problem> {

@@ -248,6 +248,20 @@ fn a_fabric_that_does_not_hold_together_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn an_image_that_cannot_be_spoils_nothing_else() {
+    let mut kit = base();
+    kit.edit(&provider("c1"), |o| {
+        let image = json!({"name": "new", "template": 9001, "class": "gold"});
+        put(o, "/spec/proxmox/images/-", &image);
+    });
+    kit.machine("acme/db", "db");
+    kit.settle();
+    assert!(!kit.ready(&provider("c1")));
+    assert!(kit.ready(&region("lab")) && kit.ready(&network("acme/web")));
+    assert!(kit.ready(&instance("acme/www")) && kit.ready(&instance("acme/db")));
+}
+
+#[test]
 fn the_same_prefix_of_another_tenant_is_fine() {
     let mut kit = base();
     kit.network("umbrella/web", json!({"ipv4": {"prefix": "10.10.0.0/24"}}));
