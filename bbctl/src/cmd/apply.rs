@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 
 use super::wait;
 use crate::error::{Exit, Failure};
+use crate::goal::Goal;
 use crate::manifest::{Files, Manifest};
 use crate::object::Object;
 use crate::out::{Format, Out};
 use crate::resource::{Resolver, Target};
 use crate::session::Session;
-use crate::watch::{self, Goal, Wanted};
+use crate::watch::{self, Wanted};
 
 /// Under which name the server keeps which fields are ours.
 pub const FIELD_OWNER: &str = "bbctl";

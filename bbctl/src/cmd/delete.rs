@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::wait;
 use crate::error::{Exit, Failure};
+use crate::goal::Goal;
 use crate::gravity::{Consequence, Gravity, weigh};
 use crate::manifest::Files;
 use crate::object::Object;
@@ -14,7 +15,7 @@ use crate::out::{Format, Out};
 use crate::resource::{Resolver, Target};
 use crate::select::Selection;
 use crate::session::Session;
-use crate::watch::{self, Goal, Wanted};
+use crate::watch::{self, Wanted};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -6,13 +6,14 @@ use serde_json::json;
 
 use super::scope;
 use crate::error::{Exit, Failure};
+use crate::goal::Goal;
 use crate::manifest::Files;
 use crate::object::{self, Object};
 use crate::out::{Format, Out};
 use crate::resource::{Resolver, Target};
 use crate::select::Selection;
 use crate::session::Session;
-use crate::watch::{self, Goal, Wanted};
+use crate::watch::{self, Wanted};
 
 /// How long a state may take unless a flag says otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(300);

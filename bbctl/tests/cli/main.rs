@@ -2,5 +2,6 @@
 
 mod ends;
 mod help;
+mod status;
 mod support;
 mod tables;
