@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use bb_crds::Network;
 use bb_crds::ids::{VlanId, Vni};
 use bb_crds::tenant::Routing;
 use kube::ResourceExt;
@@ -43,7 +44,13 @@ pub fn router(world: &World, resolved: &Resolved, name: &str, installation: &str
         } else {
             at.network(key)
         };
-        if want != Want::Absent {
+        let there = match want {
+            Want::Present { .. } => true,
+            Want::Absent => false,
+            // Only what was put here before can still be here.
+            Want::Untouched => recorded_on(network, name),
+        };
+        if there {
             vrfs_in_use.insert(&key.namespace);
         }
         let label = format!("network {key}");
@@ -71,6 +78,11 @@ pub fn router(world: &World, resolved: &Resolved, name: &str, installation: &str
         });
     }
     desired
+}
+
+fn recorded_on(network: &Network, router: &str) -> bool {
+    let status = network.status.iter();
+    status.flat_map(|s| &s.vlans).any(|v| v.router == router)
 }
 
 struct At<'a> {
