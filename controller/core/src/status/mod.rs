@@ -135,8 +135,20 @@ fn looked_at(known: &Known<'_>, router: &str, uid: &str) -> bool {
     outcome.is_some_and(|outcome| outcome.looked_at(uid))
 }
 
+/// The routers of a Region, understood or not.
+fn routers_of<'a>(known: &Known<'a>, region: &'a str) -> impl Iterator<Item = &'a String> {
+    let routers = known.world.providers.iter();
+    routers
+        .filter(move |(_, p)| p.spec.vyos.is_some() && p.spec.region == region)
+        .map(|(name, _)| name)
+}
+
 /// Why a router that is not done is not.
 fn router_trouble(known: &Known<'_>, router: &str) -> Option<(Reason, String)> {
+    if !known.resolved.routers.contains_key(router) {
+        let message = format!("router {router} has no usable Provider; see its conditions");
+        return Some((Reason::NotFound, message));
+    }
     match &known.outcomes.routers.get(router)?.contact {
         Contact::Never | Contact::Good => None,
         Contact::Unreachable(text) => Some((

@@ -10,7 +10,7 @@ use itertools::Itertools;
 
 use super::{
     Change, FinalizerOp, Known, accepted_and_resolved, change as write, claim_state, differs,
-    held_back, judge, looked_at, recorded, router_trouble,
+    held_back, judge, looked_at, recorded, router_trouble, routers_of,
 };
 use crate::allocate::capacity;
 use crate::outcome::ClaimState;
@@ -57,7 +57,7 @@ pub(super) fn change(known: &Known<'_>, key: &Key, object: &Network) -> Option<C
     };
     let ready = match problem {
         _ if deleting(object) && paused(object) => held_back(),
-        _ if deleting(object) => waiting_to_go(known, key),
+        _ if deleting(object) => waiting_to_go(known, key, &old),
         Some(problem) => Verdict::no(problem.reason, &problem.message),
         None if programmed.holds == Some(true) => Verdict::yes(Reason::Ready, ""),
         None => programmed.clone(),
@@ -191,16 +191,13 @@ fn gone(known: &Known<'_>, key: &Key, object: &Network, old: &NetworkStatus) -> 
         return false;
     }
     let uid = uid(object);
+    let region = old.region.as_deref().unwrap_or_default();
     old.vni.is_none()
-        || known
-            .resolved
-            .routers
-            .iter()
-            .filter(|(_, router)| Some(&router.region) == old.region.as_ref())
-            .all(|(name, _)| claim_state(known, name, &uid) == Some(&ClaimState::Absent))
+        || routers_of(known, region)
+            .all(|name| claim_state(known, name, &uid) == Some(&ClaimState::Absent))
 }
 
-fn waiting_to_go(known: &Known<'_>, key: &Key) -> Verdict {
+fn waiting_to_go(known: &Known<'_>, key: &Key, old: &NetworkStatus) -> Verdict {
     let users = known
         .world
         .users_of(key)
@@ -208,11 +205,8 @@ fn waiting_to_go(known: &Known<'_>, key: &Key) -> Verdict {
         .take(5)
         .join(", ");
     if users.is_empty() {
-        let trouble = known
-            .resolved
-            .routers
-            .keys()
-            .find_map(|router| router_trouble(known, router));
+        let region = old.region.as_deref().unwrap_or_default();
+        let trouble = routers_of(known, region).find_map(|router| router_trouble(known, router));
         return match trouble {
             Some((reason, message)) => Verdict::no(reason, message),
             None => Verdict::no(Reason::Deleting, "being taken off the routers"),

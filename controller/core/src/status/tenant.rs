@@ -6,7 +6,7 @@ use itertools::Itertools;
 
 use super::{
     Change, FinalizerOp, Known, accepted_and_resolved, change as write, claim_state, differs,
-    held_back, judge, looked_at, recorded, router_trouble,
+    held_back, judge, looked_at, recorded, router_trouble, routers_of,
 };
 use crate::outcome::ClaimState;
 use crate::resolve::Id;
@@ -38,7 +38,7 @@ pub(super) fn change(known: &Known<'_>, name: &str, object: &Tenant) -> Option<C
     let ready = if deleting(object) && paused(object) {
         held_back()
     } else if deleting(object) {
-        going(known, name)
+        going(known, name, &old)
     } else if accepted.1.holds != Some(true) {
         accepted.1.clone()
     } else if !owned {
@@ -124,15 +124,14 @@ fn gone(known: &Known<'_>, name: &str, object: &Tenant, old: &TenantStatus) -> b
     let uid = uid(object);
     emptied
         && !paused(object)
-        && known
-            .resolved
-            .routers
+        && old
+            .routing
             .iter()
-            .filter(|(_, router)| old.routing.iter().any(|r| r.region == router.region))
-            .all(|(router, _)| claim_state(known, router, &uid) == Some(&ClaimState::Absent))
+            .flat_map(|routing| routers_of(known, &routing.region))
+            .all(|router| claim_state(known, router, &uid) == Some(&ClaimState::Absent))
 }
 
-fn going(known: &Known<'_>, name: &str) -> Verdict {
+fn going(known: &Known<'_>, name: &str, old: &TenantStatus) -> Verdict {
     let world = known.world;
     let instances = world.instances.keys().map(|k| ("instance", k));
     let volumes = world.volumes.keys().map(|k| ("volume", k));
@@ -146,11 +145,11 @@ fn going(known: &Known<'_>, name: &str) -> Verdict {
         .take(5)
         .join(", ");
     if left.is_empty() {
-        let trouble = known
-            .resolved
-            .routers
-            .keys()
-            .find_map(|r| router_trouble(known, r));
+        let routers = old
+            .routing
+            .iter()
+            .flat_map(|r| routers_of(known, &r.region));
+        let trouble = routers.into_iter().find_map(|r| router_trouble(known, r));
         return trouble.map_or_else(
             || Verdict::no(Reason::Deleting, "its VRF is being taken off the routers"),
             |(reason, message)| Verdict::no(reason, message),

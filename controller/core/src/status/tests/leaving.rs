@@ -241,3 +241,21 @@ fn a_paused_object_that_is_deleted_says_that_it_is_paused() {
         assert!(kit.gone(&id), "{id:?}");
     }
 }
+
+#[test]
+fn what_is_on_a_router_that_cannot_be_understood_is_not_forgotten() {
+    let mut kit = Kit::acme();
+    let id = kit.get(&provider("r2")).unwrap()["spec"]["vyos"]["routerId"].clone();
+    kit.edit(&provider("r2"), |o| {
+        o["spec"]["vyos"]["routerId"] = json!("nonsense")
+    });
+    kit.settle();
+    kit.delete(&tenant("acme"));
+    kit.settle_with(nothing_is_left_alone);
+    let words = ["router r2 has no usable Provider", "see its conditions"];
+    assert_says(&kit, &network("acme/web"), Reason::NotFound, &words);
+    kit.edit(&provider("r2"), |o| o["spec"]["vyos"]["routerId"] = id);
+    kit.settle_with(nothing_is_left_alone);
+    assert!(kit.gone(&tenant("acme")));
+    assert_eq!(kit.on_targets(), Kit::two_sites().on_targets());
+}
