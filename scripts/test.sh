@@ -5,7 +5,8 @@
 #
 # From nothing on 2 cores: 5 to 10 minutes for the management cluster, as many for Rust, then the
 # tests; a few minutes with warm caches. The whole output is kept in target/test.log, what tests
-# sent to routers and clusters in target/journal. The last line counts the tests of each level.
+# sent to routers and clusters in target/journal; every command in it is checked against a router's
+# schema where that is at hand. The last line counts the tests of each level.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"
@@ -30,5 +31,5 @@ find target/journal -name '*.jsonl' -delete
 export BB_VENV=${BB_VENV:-$cache/venv}
 status=0
 CARGO_TERM_COLOR=never RUST_BACKTRACE=0 cargo test --no-fail-fast "$@" -- --show-output 2>&1 |
-    python3 scripts/levels.py target/test.log || status=$?
+    python3 scripts/levels.py target/test.log scripts/check-journal.sh || status=$?
 exit "$status"
