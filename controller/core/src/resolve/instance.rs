@@ -143,7 +143,7 @@ impl Reading<'_> {
                 .is_some_and(|n| deleting(n.as_ref()))
             {
                 return Err(Problem::waiting(format!(
-                    "spec.networks[{}].network: Network `{}` is being deleted",
+                    "spec.networks[{}].network: Network `{}` is being deleted; take the card away, or name another",
                     nic.name, nic.network
                 )));
             }

@@ -213,12 +213,7 @@ struct Ipv4Side {
 
 impl Ipv4Side {
     fn read(spec: &bb_crds::network::Ipv4) -> Result<Self, Problem> {
-        let prefix: Ipv4Net = spec.prefix.parse().map_err(|_| {
-            Problem::invalid(format!(
-                "spec.ipv4.prefix: `{}` is not a prefix",
-                spec.prefix
-            ))
-        })?;
+        let prefix = prefix_of(&spec.prefix)?;
         let host = |field: &str, text: &str| host_in(prefix, field, text);
         let gateway = match &spec.gateway {
             Some(text) => host("gateway", text)?,
@@ -260,21 +255,54 @@ impl Ipv4Side {
     }
 }
 
-/// An address of a prefix that a host can have.
-pub(super) fn host_in(prefix: Ipv4Net, field: &str, text: &str) -> Result<Ipv4Addr, Problem> {
-    let address: Ipv4Addr = text.parse().map_err(|_| {
-        Problem::invalid(format!(
-            "spec.ipv4.{field}: `{text}` is not an IPv4 address"
+fn prefix_of(text: &str) -> Result<Ipv4Net, Problem> {
+    let refuse = |what: String| Problem::invalid(format!("spec.ipv4.prefix: {what}"));
+    let prefix: Ipv4Net = text.parse().map_err(|_| {
+        refuse(format!(
+            "`{text}` is not a prefix; write one such as 10.0.0.0/24"
         ))
     })?;
-    if !prefix.contains(&address) {
-        return Err(Problem::invalid(format!(
-            "spec.ipv4.{field}: {address} is outside {prefix}"
+    if !(8..=29).contains(&prefix.prefix_len()) {
+        let length = prefix.prefix_len();
+        return Err(refuse(format!(
+            "/{length} is too much or too little; write a prefix between /8 and /29"
         )));
     }
-    if address == prefix.network() || address == prefix.broadcast() {
-        return Err(Problem::invalid(format!(
-            "spec.ipv4.{field}: {address} is the network or broadcast address of {prefix}"
+    if prefix.trunc() != prefix {
+        return Err(refuse(format!(
+            "{prefix} has host bits; write {}",
+            prefix.trunc()
+        )));
+    }
+    // RFC 6890: no host has these as its own on a network.
+    let first = prefix.network().octets()[0];
+    if first == 0 || first == 127 || first >= 224 {
+        return Err(refuse(format!(
+            "{prefix} is set aside (RFC 6890); write a private prefix such as 10.0.0.0/24"
+        )));
+    }
+    Ok(prefix)
+}
+
+/// An address of a prefix that a host can have.
+fn host_in(prefix: Ipv4Net, field: &str, text: &str) -> Result<Ipv4Addr, Problem> {
+    let (network, broadcast) = (prefix.network(), prefix.broadcast());
+    let refuse = |what: String| {
+        let first = Ipv4Addr::from(u32::from(network) + 1);
+        let last = Ipv4Addr::from(u32::from(broadcast) - 1);
+        Problem::invalid(format!(
+            "spec.ipv4.{field}: {what}; choose from {first} to {last}"
+        ))
+    };
+    let address: Ipv4Addr = text
+        .parse()
+        .map_err(|_| refuse(format!("`{text}` is not an IPv4 address")))?;
+    if !prefix.contains(&address) {
+        return Err(refuse(format!("{address} is outside {prefix}")));
+    }
+    if address == network || address == broadcast {
+        return Err(refuse(format!(
+            "{address} is the network or broadcast address of {prefix}"
         )));
     }
     Ok(address)

@@ -58,7 +58,7 @@ pub(super) fn place(_world: &World, resolved: &mut Resolved) {
         let Some(cluster) = user.map(|instance| instance.cluster.clone()) else {
             let who = draft.user.as_ref().map_or("", |user| user.name.as_str());
             let problem = Problem::waiting(format!(
-                "instance {who}, which attaches it, has no place yet"
+                "instance {who}, which attaches it, has no place yet; see its conditions"
             ));
             resolved.problems.insert(Id::Volume(key), problem);
             continue;
