@@ -14,8 +14,8 @@ use super::{
 };
 use crate::world::{Key, World, deleting, uid};
 
-/// Who has which address of which network.
-type Taken = BTreeMap<(Key, Ipv4Addr), Key>;
+/// Which instance has which address of which network, and on which card.
+type Taken = BTreeMap<(Key, Ipv4Addr), (Key, String)>;
 
 pub(super) fn resolve(world: &World, resolved: &mut Resolved) {
     let users = volume::users(world);
@@ -31,7 +31,7 @@ pub(super) fn resolve(world: &World, resolved: &mut Resolved) {
                 let network = Key::new(&key.namespace, &nic.network);
                 taken
                     .entry((network, address))
-                    .or_insert_with(|| key.clone());
+                    .or_insert_with(|| (key.clone(), nic.name.clone()));
             }
         }
     }
@@ -317,18 +317,19 @@ impl Reading<'_> {
         let status = self.instance.status.clone().unwrap_or_default();
         let mut nics = Vec::new();
         for (nic, network) in self.instance.spec.networks.iter().zip(networks) {
-            let wanted = nic
-                .address
-                .as_ref()
-                .map(|text| self.wanted(&nic.name, text, network, taken))
-                .transpose()?;
             let recorded = status
                 .addresses
                 .iter()
                 .find(|a| a.name == nic.name && a.network == nic.network)
                 .and_then(|a| a.address.parse().ok());
+            let wanted = nic
+                .address
+                .as_ref()
+                .map(|text| self.wanted(&nic.name, text, network, recorded, taken))
+                .transpose()?;
             if let Some(address) = wanted {
-                taken.insert((network.key.clone(), address), self.key.clone());
+                let holder = (self.key.clone(), nic.name.clone());
+                taken.insert((network.key.clone(), address), holder);
             }
             nics.push(NicR {
                 name: nic.name.clone(),
@@ -346,6 +347,7 @@ impl Reading<'_> {
         nic: &str,
         text: &str,
         network: &NetworkR,
+        recorded: Option<Ipv4Addr>,
         taken: &Taken,
     ) -> Result<Ipv4Addr, Problem> {
         let field = format!("spec.networks[{nic}].address");
@@ -355,6 +357,10 @@ impl Reading<'_> {
         let address: Ipv4Addr = text
             .parse()
             .map_err(|_| refuse(format!("`{text}` is not an IPv4 address")))?;
+        // What was given once stays, whatever is set aside since.
+        if recorded == Some(address) {
+            return Ok(address);
+        }
         let within = |(from, to): &(Ipv4Addr, Ipv4Addr)| (*from..=*to).contains(&address);
         if !network.prefix.contains(&address) {
             return Err(refuse(format!(
@@ -381,9 +387,17 @@ impl Reading<'_> {
                 network.key.name
             )));
         }
+        // A card that is no longer asked for gives its address to another of the same instance.
+        let still_asked = |card: &String| {
+            let mut cards = self.instance.spec.networks.iter();
+            cards.any(|c| c.name == *card && c.network == network.key.name)
+        };
         match taken.get(&(network.key.clone(), address)) {
-            Some(other) if other != self.key => {
+            Some((other, _)) if other != self.key => {
                 Err(refuse(format!("{address} is instance {}'s", other.name)))
+            }
+            Some((_, card)) if card != nic && still_asked(card) => {
+                Err(refuse(format!("{address} is card {card}'s")))
             }
             _ => Ok(address),
         }

@@ -262,6 +262,35 @@ fn an_image_that_cannot_be_spoils_nothing_else() {
 }
 
 #[test]
+fn a_card_may_take_the_address_of_one_that_it_replaces() {
+    let mut kit = base();
+    kit.set(
+        &instance("acme/www"),
+        "networks",
+        json!([{"name": "other", "network": "web", "address": "10.10.0.10"}]),
+    );
+    kit.settle();
+    assert!(kit.ready(&instance("acme/www")));
+    let addresses = kit.status(&instance("acme/www"), "/addresses");
+    assert_eq!(addresses.as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&addresses[0]["name"], &addresses[0]["address"]),
+        (&json!("other"), &json!("10.10.0.10"))
+    );
+}
+
+#[test]
+fn an_address_that_is_reserved_later_stays_with_who_has_it() {
+    let mut kit = base();
+    kit.edit(&network("acme/web"), |o| {
+        o["spec"]["ipv4"]["reserved"] = json!(["10.10.0.2-10.10.0.20"])
+    });
+    kit.set(&instance("acme/www"), "cpu", json!(2));
+    kit.settle();
+    assert!(kit.ready(&instance("acme/www")) && kit.ready(&instance("acme/auto")));
+}
+
+#[test]
 fn the_same_prefix_of_another_tenant_is_fine() {
     let mut kit = base();
     kit.network("umbrella/web", json!({"ipv4": {"prefix": "10.10.0.0/24"}}));
