@@ -92,6 +92,7 @@ fn network_of(
     };
     covered(world, &understood)?;
     if !deleting(network) {
+        pool_is_free(world, &understood)?;
         clash(&understood, before)?;
     }
     Ok(understood)
@@ -333,6 +334,28 @@ fn covered(world: &World, network: &NetworkR) -> Result<(), Problem> {
         "spec.zones: instances {} are where the network would no longer be; delete them or bring the zone back, nothing is changed until then",
         names(left.into_iter())
     )))
+}
+
+/// Refuses a pool over addresses that instances have: the server would give them out again.
+fn pool_is_free(world: &World, network: &NetworkR) -> Result<(), Problem> {
+    let Some((from, to)) = network.dhcp else {
+        return Ok(());
+    };
+    let had = |user: &Key| -> Option<Ipv4Addr> {
+        let status = world.instances.get(user)?.status.as_ref()?;
+        let cards = status.addresses.iter();
+        let here = cards.filter(|card| card.network == network.key.name);
+        here.filter_map(|card| card.address.parse().ok())
+            .find(|address| (from..=to).contains(address))
+    };
+    let users = world.users_of(&network.key);
+    let found = users.into_iter().find_map(|user| Some((user, had(user)?)));
+    found.map_or(Ok(()), |(user, address)| {
+        Err(Problem::invalid(format!(
+            "spec.ipv4.dhcp: the pool contains {address} of instance {}; make the pool smaller",
+            user.name
+        )))
+    })
 }
 
 /// Refuses what an older network of the same tenant, or of the same router's DHCP server, has.
