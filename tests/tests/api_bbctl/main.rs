@@ -1,0 +1,6 @@
+//! bbctl, the program as it is installed, against a real API server.
+
+mod around;
+mod read;
+mod whole;
+mod write;
