@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use bb_crds::Network;
 use bb_crds::ids::{VlanId, Vni};
+use bb_crds::{ConditionType, Network};
 use ipnet::Ipv4Net;
 use kube::ResourceExt;
 
@@ -19,9 +19,13 @@ const VXLAN_OVERHEAD: u16 = 50;
 const GUEST_MTU: u16 = 1500;
 
 pub(super) fn resolve(world: &World, resolved: &mut Resolved) {
-    // The older of two that cannot both be has the right of way.
+    // Of two that cannot both be, one that is in force as written has the right of way, then
+    // the older: what somebody writes today breaks nothing of others.
     let mut by_age: Vec<(&Key, &Arc<Network>)> = world.networks.iter().collect();
-    by_age.sort_by_key(|(key, n)| (n.creation_timestamp().map(|t| t.0), (*key).clone()));
+    by_age.sort_by_key(|(key, n)| {
+        let created = n.creation_timestamp().map(|t| t.0);
+        (!accepted_as_written(n), created, (*key).clone())
+    });
     let mut before: Vec<NetworkR> = Vec::new();
     for (key, network) in by_age {
         match network_of(world, resolved, key, network, &before) {
@@ -34,6 +38,17 @@ pub(super) fn resolve(world: &World, resolved: &mut Resolved) {
             }
         }
     }
+}
+
+fn accepted_as_written(network: &Network) -> bool {
+    let holds = |type_: ConditionType| {
+        let mut conditions = network.status.iter().flat_map(|s| &s.conditions);
+        conditions.any(|c| {
+            let same = c.observed_generation == network.metadata.generation;
+            c.type_ == type_.as_str() && c.status == "True" && same
+        })
+    };
+    holds(ConditionType::Accepted) && holds(ConditionType::ResolvedRefs)
 }
 
 fn network_of(

@@ -291,6 +291,20 @@ fn an_address_that_is_reserved_later_stays_with_who_has_it() {
 }
 
 #[test]
+fn what_is_in_force_is_not_refused_for_a_namesake_of_the_same_second() {
+    let mut kit = base();
+    kit.network("acme/zz", json!({"ipv4": {"prefix": "10.50.0.0/24"}}));
+    kit.settle();
+    let born = kit.get(&network("acme/zz")).unwrap()["metadata"]["creationTimestamp"].clone();
+    kit.network("acme/aa", json!({"ipv4": {"prefix": "10.50.0.0/24"}}));
+    kit.edit(&network("acme/aa"), |o| {
+        o["metadata"]["creationTimestamp"] = born
+    });
+    kit.settle();
+    assert!(kit.ready(&network("acme/zz")) && !kit.ready(&network("acme/aa")));
+}
+
+#[test]
 fn the_same_prefix_of_another_tenant_is_fine() {
     let mut kit = base();
     kit.network("umbrella/web", json!({"ipv4": {"prefix": "10.10.0.0/24"}}));
