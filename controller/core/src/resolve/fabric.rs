@@ -342,12 +342,12 @@ fn attachment_of(
     let looped = before.attachments.iter().find(|other| {
         other.cluster == attachment.cluster
             && other.bridge == vlan.bridge
-            && other.trunk.router != vlan.router
+            && (other.trunk.router != vlan.router || other.trunk.interface != vlan.interface)
     });
     if let Some(other) = looped {
         return Err(Problem::invalid(format!(
-            "{field}.vlan.router: {} on {} already hangs on router {}; two routers on one trunk make a loop, so give the second a trunk of its own",
-            vlan.bridge, attachment.cluster, other.trunk.router
+            "{field}.vlan: {} on {} already hangs on router {} {}; two ends of one trunk make a loop and mix VLANs, so give the second a trunk of its own",
+            vlan.bridge, attachment.cluster, other.trunk.router, other.trunk.interface
         )));
     }
     Ok(AttachmentR {
