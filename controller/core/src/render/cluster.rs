@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use bb_crds::instance::{DeletionPolicy, Power};
-use bb_crds::volume::ReclaimPolicy;
+use bb_crds::volume::{AttachedTo, ReclaimPolicy};
 use bb_crds::{Instance, Volume};
 
 use crate::proxmox::mark;
@@ -201,6 +201,12 @@ impl At<'_> {
         })
     }
 
+    /// Whether an instance has a volume, or can be given it: one that is refused cannot.
+    fn may_have(&self, user: &Key, attached: Option<&AttachedTo>) -> bool {
+        let recorded = attached.is_some_and(|a| a.instance == user.name);
+        recorded || self.resolved.instances.contains_key(user)
+    }
+
     fn volume(&self, key: &Key, object: &Volume) -> Option<DesiredVolume> {
         let status = object.status.as_ref()?;
         if status.cluster.as_deref() != Some(self.name) {
@@ -209,6 +215,7 @@ impl At<'_> {
         let understood = self.resolved.volumes.get(key);
         let user = understood
             .and_then(|v| v.user.as_ref())
+            .filter(|user| self.may_have(user, status.attached_to.as_ref()))
             .and_then(|user| self.world.instances.get(user))
             .filter(|instance| !deleting(instance.as_ref()));
         let fate = match (deleting(object), object.spec.reclaim_policy) {
