@@ -182,6 +182,16 @@ impl Reading<'_> {
                     used.volume, user.name
                 )));
             }
+            let object = &self.world.volumes[&key];
+            let status = object.status.as_ref();
+            let attached = status.and_then(|s| s.attached_to.as_ref());
+            let has = attached.is_some_and(|a| a.instance == self.key.name);
+            if deleting(object.as_ref()) && !has {
+                return Err(Problem::waiting(format!(
+                    "{field}: Volume `{}` is being deleted; take it away, or name another",
+                    used.volume
+                )));
+            }
             let understood = self.resolved.volumes.contains_key(&key)
                 || self.resolved.unplaced.contains_key(&key);
             if !understood {
