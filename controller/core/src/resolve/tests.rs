@@ -305,6 +305,38 @@ fn what_is_in_force_is_not_refused_for_a_namesake_of_the_same_second() {
 }
 
 #[test]
+fn a_volume_goes_where_volumes_can_be_kept() {
+    let mut kit = base();
+    kit.edit(&provider("c1"), |o| {
+        put(o, "/spec/proxmox/holder", &Value::Null)
+    });
+    kit.volume("acme/any", json!({"size": "1Gi"}));
+    kit.settle();
+    assert_eq!(kit.status(&volume("acme/any"), "/cluster"), "c2");
+    assert!(kit.ready(&volume("acme/any")));
+}
+
+#[test]
+fn a_volume_stays_where_it_is_when_its_class_is_gone() {
+    let mut kit = base();
+    for classes in [json!([{"name": "ssd", "storage": "new"}]), json!([])] {
+        kit.edit(&provider("c1"), |o| {
+            put(o, "/spec/proxmox/storage", &classes);
+            put(o, "/spec/proxmox/images/1/class", &Value::Null);
+        });
+        kit.settle();
+        kit.set(
+            &instance("acme/www"),
+            "cpu",
+            json!(classes.as_array().unwrap().len() + 2),
+        );
+        kit.settle();
+        assert!(kit.ready(&volume("acme/data")) && kit.ready(&instance("acme/www")));
+        assert_eq!(kit.status(&volume("acme/data"), "/storage"), "ceph");
+    }
+}
+
+#[test]
 fn the_same_prefix_of_another_tenant_is_fine() {
     let mut kit = base();
     kit.network("umbrella/web", json!({"ipv4": {"prefix": "10.10.0.0/24"}}));

@@ -15,6 +15,8 @@ pub(super) struct Draft {
     uid: Uid,
     size_gib: u64,
     class: Option<String>,
+    /// The storage that it is recorded to be on.
+    storage: Option<String>,
     pub(super) clusters: Vec<String>,
     user: Option<Key>,
 }
@@ -68,11 +70,12 @@ pub(super) fn place(_world: &World, resolved: &mut Resolved) {
 }
 
 fn put(resolved: &mut Resolved, key: Key, draft: Draft, cluster: String) {
-    let storage = resolved
-        .clusters
-        .get(&cluster)
-        .and_then(|c| c.storage(draft.class.as_deref()));
-    let Some(storage) = storage.map(str::to_owned) else {
+    let offered = || {
+        let target = resolved.clusters.get(&cluster)?;
+        target.storage(draft.class.as_deref()).map(str::to_owned)
+    };
+    // Where it was put it stays, whatever its class means since.
+    let Some(storage) = draft.storage.clone().or_else(offered) else {
         return;
     };
     let volume = VolumeR {
@@ -148,6 +151,7 @@ fn draft_of(
         uid: uid(volume),
         size_gib,
         class: spec.class.clone(),
+        storage: status.storage.clone(),
         clusters,
         user: user.cloned(),
     })
@@ -167,6 +171,7 @@ fn candidates(
     };
     let in_place = |(_, cluster): &(&String, &ClusterR)| {
         region.is_none_or(|region| cluster.region == region)
+            && allowed(tenant_regions, &cluster.region)
             && spec.zone.as_ref().is_none_or(|zone| *zone == cluster.zone)
             && allowed(&cluster.tenants, tenant)
     };
@@ -194,13 +199,14 @@ fn candidates(
             names(offered)
         )));
     }
-    let held = fitting
-        .iter()
-        .any(|name| resolved.clusters[name].holder.is_some());
-    if !held {
+    let held: Vec<String> = fitting
+        .into_iter()
+        .filter(|name| resolved.clusters[name].holder.is_some())
+        .collect();
+    if held.is_empty() {
         return Err(Problem::not_found(
             "no cluster there can keep volumes: an operator must set spec.proxmox.holder in its Provider",
         ));
     }
-    Ok(fitting)
+    Ok(held)
 }
