@@ -15,7 +15,7 @@ use bb_crds::tenant::Routing;
 use bb_crds::{ConditionType, Reason};
 use sha2::{Digest, Sha256};
 
-use crate::resolve::{Id, InstanceR, NetworkR, Problem, Resolved};
+use crate::resolve::{Id, InstanceR, NetworkR, Problem, Resolved, TrunkR};
 use crate::world::{Key, World, deleting};
 
 /// What is given out in one pass.
@@ -99,6 +99,14 @@ fn exhausted(what: &str, field: &str) -> Problem {
     }
 }
 
+fn no_vni() -> Problem {
+    exhausted("VNI", "spec.vnis of the Region")
+}
+
+fn no_table() -> Problem {
+    exhausted("VRF table", "spec.tables of the Region")
+}
+
 /// Numbers in use in the fabric, whoever has them.
 #[derive(Default)]
 struct Taken {
@@ -171,23 +179,6 @@ fn cursor(world: &World, region: &str, grants: &Grants) -> RegionCursor {
         .unwrap_or_default()
 }
 
-fn take_vni(
-    world: &World,
-    resolved: &Resolved,
-    region: &str,
-    taken: &mut Taken,
-    grants: &mut Grants,
-) -> Result<u32, Problem> {
-    let mut at = cursor(world, region, grants);
-    let vnis = taken.vnis.entry(region.to_owned()).or_default();
-    let vni = next_free(resolved.regions[region].vnis, at.vni, vnis)
-        .ok_or_else(|| exhausted("VNI", "spec.vnis of the Region"))?;
-    vnis.insert(vni);
-    at.vni = i64::from(vni) + 1;
-    grants.regions.insert(region.to_owned(), at);
-    Ok(vni)
-}
-
 /// Gives a tenant its VRF in the Region of a network, if it has none there.
 fn tenant(
     world: &World,
@@ -207,20 +198,25 @@ fn tenant(
     if routing.iter().any(|r| r.region == *region) {
         return Ok(());
     }
+    let ranges = &resolved.regions[region];
     let tables = taken.tables.entry(region.clone()).or_default();
+    let vnis = taken.vnis.entry(region.clone()).or_default();
     let mut at = cursor(world, region, grants);
-    let table = next_free(resolved.regions[region].tables, at.table, tables)
-        .ok_or_else(|| exhausted("VRF table", "spec.tables of the Region"))?;
+    // Nothing is taken before all is found: a cursor that moves for what is not given would
+    // move in every pass.
+    let table = next_free(ranges.tables, at.table, tables).ok_or_else(no_table)?;
+    let l3vni = next_free(ranges.vnis, at.vni, vnis).ok_or_else(no_vni)?;
     tables.insert(table);
+    vnis.insert(l3vni);
     at.table = i64::from(table) + 1;
+    at.vni = i64::from(l3vni) + 1;
     grants.regions.insert(region.clone(), at);
-    let l3vni = take_vni(world, resolved, region, taken, grants)?;
     routing.push(Routing {
         region: region.clone(),
         vrf: vrf_name(table),
         table: i64::from(table),
         l3vni: i64::from(l3vni),
-        route_target: format!("{}:{l3vni}", resolved.regions[region].asn),
+        route_target: format!("{}:{l3vni}", ranges.asn),
     });
     grants.tenants.insert(name.clone(), routing);
     Ok(())
@@ -247,9 +243,14 @@ fn network_grant(
     if network.vni.is_some() && complete {
         return Ok(());
     }
+    let mut at = cursor(world, &network.region, grants);
+    let range = resolved.regions[&network.region].vnis;
     let vni = match network.vni {
         Some(vni) => vni.get(),
-        None => take_vni(world, resolved, &network.region, taken, grants)?,
+        None => {
+            let vnis = taken.vnis.entry(network.region.clone()).or_default();
+            next_free(range, at.vni, vnis).ok_or_else(no_vni)?
+        }
     };
     let mut vlans: BTreeMap<_, u32> = network
         .vlans
@@ -257,27 +258,19 @@ fn network_grant(
         .map(|(trunk, vlan)| (trunk.clone(), vlan.get()))
         .collect();
     for trunk in &network.trunks {
-        if vlans.contains_key(&trunk.key) {
-            continue;
+        if !vlans.contains_key(&trunk.key) {
+            vlans.insert(trunk.key.clone(), free_vlan(trunk, vni, taken)?);
         }
-        let key = (trunk.key.router.clone(), trunk.key.interface.clone());
-        let used = taken.vlans.entry(key).or_default();
-        let (first, last) = trunk.vlans;
-        // VLANs follow the VNI's cursor round, so that a freed one rests as well.
-        let span = last.saturating_sub(first) + 1;
-        let vlan = next_free(trunk.vlans, i64::from(first + vni % span), used)
-            .filter(|_| first <= last)
-            .ok_or_else(|| {
-                exhausted(
-                    "VLAN",
-                    &format!(
-                        "vlans of the attachment on {} {}",
-                        trunk.key.router, trunk.key.interface
-                    ),
-                )
-            })?;
-        used.insert(vlan);
-        vlans.insert(trunk.key.clone(), vlan);
+    }
+    for (trunk, vlan) in &vlans {
+        let key = (trunk.router.clone(), trunk.interface.clone());
+        taken.vlans.entry(key).or_default().insert(*vlan);
+    }
+    if network.vni.is_none() {
+        let vnis = taken.vnis.entry(network.region.clone()).or_default();
+        vnis.insert(vni);
+        at.vni = i64::from(vni) + 1;
+        grants.regions.insert(network.region.clone(), at);
     }
     let vlans = vlans
         .into_iter()
@@ -291,6 +284,24 @@ fn network_grant(
         .networks
         .insert(network.key.clone(), NetworkGrant { vni, vlans });
     Ok(())
+}
+
+fn free_vlan(trunk: &TrunkR, vni: u32, taken: &Taken) -> Result<u32, Problem> {
+    let key = (trunk.key.router.clone(), trunk.key.interface.clone());
+    let none = BTreeSet::new();
+    let used = taken.vlans.get(&key).unwrap_or(&none);
+    let (first, last) = trunk.vlans;
+    // VLANs follow the VNI's cursor round, so that a freed one rests as well.
+    let span = last.saturating_sub(first) + 1;
+    next_free(trunk.vlans, i64::from(first + vni % span), used)
+        .filter(|_| first <= last)
+        .ok_or_else(|| {
+            let (router, interface) = key;
+            exhausted(
+                "VLAN",
+                &format!("vlans of the Region's attachment on {router} {interface}"),
+            )
+        })
 }
 
 fn volumes(world: &World, resolved: &Resolved, grants: &mut Grants) {
@@ -360,12 +371,22 @@ fn instance_grant(
     if instance.vmid.is_some() && instance.nics.iter().all(|nic| nic.recorded.is_some()) {
         return Ok(());
     }
+    let vmid = match instance.vmid {
+        Some(vmid) => vmid.get(),
+        None => free_vmid(world, resolved, &instance.cluster, vmids, grants)?,
+    };
     let mut cards = Vec::new();
+    let mut given: Vec<(Key, Ipv4Addr)> = Vec::new();
     for nic in &instance.nics {
         let network = &resolved.networks[&nic.network];
         let address = match nic.recorded.or(nic.wanted) {
             Some(address) => address,
-            None => take_address(world, network, addresses, grants)?,
+            None => {
+                let found = free_address(world, network, addresses, &given, grants);
+                let address = found.ok_or_else(|| full(&nic.name, network))?;
+                given.push((nic.network.clone(), address));
+                address
+            }
         };
         cards.push(NicStatus {
             name: nic.name.clone(),
@@ -374,33 +395,19 @@ fn instance_grant(
             mac: mac(&instance.uid, &nic.name),
         });
     }
-    let cluster = &resolved.clusters[&instance.cluster];
-    let vmid = if let Some(vmid) = instance.vmid {
-        vmid.get()
-    } else {
-        let recorded = || {
-            world
-                .providers
-                .get(&instance.cluster)?
-                .status
-                .as_ref()?
-                .next_vmid
-        };
-        let at = grants
-            .clusters
-            .get(&instance.cluster)
-            .copied()
-            .or_else(recorded)
-            .unwrap_or(0);
-        let used = vmids.entry(instance.cluster.clone()).or_default();
-        let vmid = next_free(cluster.vmids, at, used)
-            .ok_or_else(|| exhausted("VMID", "spec.proxmox.vmids of the Provider"))?;
-        used.insert(vmid);
-        grants
-            .clusters
-            .insert(instance.cluster.clone(), i64::from(vmid) + 1);
-        vmid
-    };
+    for (network, address) in given {
+        let raw = u32::from(address);
+        addresses.entry(network.clone()).or_default().insert(raw);
+        grants.addresses.insert(network, Ipv4Addr::from(raw + 1));
+    }
+    if instance.vmid.is_none() {
+        vmids
+            .entry(instance.cluster.clone())
+            .or_default()
+            .insert(vmid);
+        let next = i64::from(vmid) + 1;
+        grants.clusters.insert(instance.cluster.clone(), next);
+    }
     let grant = InstanceGrant {
         cluster: instance.cluster.clone(),
         vmid,
@@ -410,50 +417,65 @@ fn instance_grant(
     Ok(())
 }
 
-fn take_address(
+fn free_vmid(
+    world: &World,
+    resolved: &Resolved,
+    cluster: &str,
+    taken: &BTreeMap<String, BTreeSet<u32>>,
+    grants: &Grants,
+) -> Result<u32, Problem> {
+    let recorded = || world.providers.get(cluster)?.status.as_ref()?.next_vmid;
+    let moved = grants.clusters.get(cluster).copied();
+    let at = moved.or_else(recorded).unwrap_or(0);
+    let none = BTreeSet::new();
+    let used = taken.get(cluster).unwrap_or(&none);
+    next_free(resolved.clusters[cluster].vmids, at, used)
+        .ok_or_else(|| exhausted("VMID", "spec.proxmox.vmids of the Provider"))
+}
+
+/// The next address beside those that are taken and those `given` a moment ago.
+fn free_address(
     world: &World,
     network: &NetworkR,
-    addresses: &mut BTreeMap<Key, BTreeSet<u32>>,
-    grants: &mut Grants,
-) -> Result<Ipv4Addr, Problem> {
+    taken: &BTreeMap<Key, BTreeSet<u32>>,
+    given: &[(Key, Ipv4Addr)],
+    grants: &Grants,
+) -> Option<Ipv4Addr> {
     let recorded = || {
-        let next = world
-            .networks
-            .get(&network.key)?
-            .status
-            .as_ref()?
-            .next_address
-            .clone()?;
-        next.parse::<Ipv4Addr>().ok()
+        let object = world.networks.get(&network.key)?;
+        let next = object.status.as_ref()?.next_address.as_ref()?;
+        next.parse::<Ipv4Addr>().ok().map(u32::from)
     };
-    let at = grants
-        .addresses
-        .get(&network.key)
-        .copied()
-        .or_else(recorded);
+    let moved = grants.addresses.get(&network.key).copied().map(u32::from);
+    let just = given.iter().rev().find(|(key, _)| *key == network.key);
+    let just = just.map(|(_, address)| u32::from(*address) + 1);
     let (first, last) = hosts(network);
-    let start = at
-        .map(u32::from)
+    let start = just
+        .or(moved)
+        .or_else(recorded)
         .filter(|s| (first..=last).contains(s))
         .unwrap_or(first);
-    let taken = addresses.entry(network.key.clone()).or_default();
-    let free = (start..=last)
+    let none = BTreeSet::new();
+    let used = taken.get(&network.key).unwrap_or(&none);
+    (start..=last)
         .chain(first..start)
-        .find(|raw| !taken.contains(raw) && giveable(network, Ipv4Addr::from(*raw)))
-        .ok_or_else(|| {
-            exhausted(
-                "address",
-                &format!(
-                    "the prefix: {} of Network {} is full",
-                    network.prefix, network.key.name
-                ),
-            )
-        })?;
-    taken.insert(free);
-    grants
-        .addresses
-        .insert(network.key.clone(), Ipv4Addr::from(free + 1));
-    Ok(Ipv4Addr::from(free))
+        .filter(|raw| !used.contains(raw))
+        .map(Ipv4Addr::from)
+        .find(|address| {
+            let twice = given.iter().any(|(k, a)| *k == network.key && a == address);
+            !twice && giveable(network, *address)
+        })
+}
+
+fn full(nic: &str, network: &NetworkR) -> Problem {
+    Problem {
+        on: ConditionType::Accepted,
+        reason: Reason::Exhausted,
+        message: format!(
+            "spec.networks[{nic}].network: {} of Network {} has no address left; give one back there, or use another Network",
+            network.prefix, network.key.name
+        ),
+    }
 }
 
 fn hosts(network: &NetworkR) -> (u32, u32) {

@@ -4,6 +4,8 @@
 //! randomness, so that a decision can be tested by a table and printed before it is acted on.
 
 pub mod allocate;
+#[cfg(test)]
+mod allocate_tests;
 pub mod outcome;
 pub mod proxmox;
 pub mod render;

@@ -283,7 +283,7 @@ fn a_card_may_take_the_address_of_one_that_it_replaces() {
 fn an_address_that_is_reserved_later_stays_with_who_has_it() {
     let mut kit = base();
     kit.edit(&network("acme/web"), |o| {
-        o["spec"]["ipv4"]["reserved"] = json!(["10.10.0.2-10.10.0.20"])
+        o["spec"]["ipv4"]["reserved"] = json!(["10.10.0.2-10.10.0.20"]);
     });
     kit.set(&instance("acme/www"), "cpu", json!(2));
     kit.settle();
@@ -298,7 +298,7 @@ fn what_is_in_force_is_not_refused_for_a_namesake_of_the_same_second() {
     let born = kit.get(&network("acme/zz")).unwrap()["metadata"]["creationTimestamp"].clone();
     kit.network("acme/aa", json!({"ipv4": {"prefix": "10.50.0.0/24"}}));
     kit.edit(&network("acme/aa"), |o| {
-        o["metadata"]["creationTimestamp"] = born
+        o["metadata"]["creationTimestamp"] = born;
     });
     kit.settle();
     assert!(kit.ready(&network("acme/zz")) && !kit.ready(&network("acme/aa")));
@@ -308,7 +308,7 @@ fn what_is_in_force_is_not_refused_for_a_namesake_of_the_same_second() {
 fn a_volume_goes_where_volumes_can_be_kept() {
     let mut kit = base();
     kit.edit(&provider("c1"), |o| {
-        put(o, "/spec/proxmox/holder", &Value::Null)
+        put(o, "/spec/proxmox/holder", &Value::Null);
     });
     kit.volume("acme/any", json!({"size": "1Gi"}));
     kit.settle();

@@ -249,6 +249,16 @@ impl Kit {
         }
     }
 
+    /// Puts an object there as it is.
+    pub(crate) fn put(&mut self, id: &Id, object: Value) {
+        put(&mut self.world, id, object);
+    }
+
+    /// Takes an object away as if nothing of it had been left anywhere.
+    pub(crate) fn vanish(&mut self, id: &Id) {
+        remove(&mut self.world, id);
+    }
+
     pub(crate) fn gone(&self, id: &Id) -> bool {
         self.get(id).is_none()
     }
@@ -276,7 +286,7 @@ impl Kit {
         (reason.unwrap(), message)
     }
 
-    /// A value of the status by path, such as `/vni`.
+    /// A value of the status by path, such as `/vni`; the empty path is all of it.
     pub(crate) fn status(&self, id: &Id, path: &str) -> Value {
         let status = &self.get(id).unwrap()["status"];
         status.pointer(path).cloned().unwrap_or_default()

@@ -247,7 +247,7 @@ fn what_is_on_a_router_that_cannot_be_understood_is_not_forgotten() {
     let mut kit = Kit::acme();
     let id = kit.get(&provider("r2")).unwrap()["spec"]["vyos"]["routerId"].clone();
     kit.edit(&provider("r2"), |o| {
-        o["spec"]["vyos"]["routerId"] = json!("nonsense")
+        o["spec"]["vyos"]["routerId"] = json!("nonsense");
     });
     kit.settle();
     kit.delete(&tenant("acme"));
