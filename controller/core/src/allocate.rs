@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
+use bb_crds::ids::Vmid;
 use bb_crds::instance::NicStatus;
 use bb_crds::network::TrunkVlan;
 use bb_crds::region::RegionCursor;
@@ -15,7 +16,7 @@ use bb_crds::tenant::Routing;
 use bb_crds::{ConditionType, Reason};
 use sha2::{Digest, Sha256};
 
-use crate::resolve::{Id, InstanceR, NetworkR, Problem, Resolved, TrunkR};
+use crate::resolve::{Id, ImageKind, InstanceR, NetworkR, Problem, Resolved, TrunkR};
 use crate::world::{Key, World, deleting};
 
 /// What is given out in one pass.
@@ -344,6 +345,17 @@ fn instances(world: &World, resolved: &Resolved, grants: &mut Grants) {
                 .or_default()
                 .extend(wanted);
         }
+    }
+    for (name, cluster) in &resolved.clusters {
+        let templates = cluster
+            .images
+            .values()
+            .filter_map(|image| match image.kind {
+                ImageKind::Template(vmid) => Some(vmid),
+                ImageKind::Archive(_) => None,
+            });
+        let own = templates.chain(cluster.holder).map(Vmid::get);
+        vmids.entry(name.clone()).or_default().extend(own);
     }
     for (key, instance) in &resolved.instances {
         let result = instance_grant(

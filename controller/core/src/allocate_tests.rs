@@ -437,3 +437,19 @@ fn what_is_asked_for_is_given() {
         "10.0.1.3"
     );
 }
+
+#[test]
+fn the_vmids_of_holder_and_templates_are_left_to_them() {
+    let mut kit = small();
+    kit.edit(&provider("c1"), |o| {
+        o["spec"]["proxmox"]["holder"] = json!(100);
+        o["spec"]["proxmox"]["images"][0]["template"] = json!(101);
+    });
+    lan(&mut kit, "a/one", 1);
+    kit.machine("a/www", "one");
+    while kit.reconcile() > 0 {}
+    assert_eq!(
+        kit.status(&instance("a/www"), "/providerID"),
+        "proxmox://c1/102"
+    );
+}
