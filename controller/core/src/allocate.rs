@@ -16,7 +16,7 @@ use bb_crds::tenant::Routing;
 use bb_crds::{ConditionType, Reason};
 use sha2::{Digest, Sha256};
 
-use crate::resolve::{Id, ImageKind, InstanceR, NetworkR, Problem, Resolved, TrunkR};
+use crate::resolve::{Id, ImageKind, InstanceR, NetworkR, NicR, Problem, Resolved, TrunkR};
 use crate::world::{Key, World, deleting};
 
 /// What is given out in one pass.
@@ -382,6 +382,22 @@ fn instance_grant(
 ) -> Result<(), Problem> {
     if instance.vmid.is_some() && instance.nics.iter().all(|nic| nic.recorded.is_some()) {
         return Ok(());
+    }
+    // A network without numbers has no cursor to write either.
+    let without = |nic: &&NicR| {
+        grants
+            .exhausted
+            .contains_key(&Id::Network(nic.network.clone()))
+    };
+    if let Some(nic) = instance.nics.iter().find(without) {
+        return Err(Problem {
+            on: ConditionType::ResolvedRefs,
+            reason: Reason::Waiting,
+            message: format!(
+                "spec.networks[{}].network: Network `{}` is not accepted; see its conditions",
+                nic.name, nic.network.name
+            ),
+        });
     }
     let vmid = match instance.vmid {
         Some(vmid) => vmid.get(),

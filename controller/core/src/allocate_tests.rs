@@ -380,6 +380,16 @@ fn a_range_that_is_used_up_is_named() {
         &network("a/two"),
         &["no VLAN", "attachment on r1 eth2", "widen vlans"],
     );
+    let before = kit.status(&region("lab"), "/next/vni");
+    kit.machine("a/www", "two");
+    while kit.reconcile() > 0 {}
+    let (reason, message) = kit.unready(&instance("a/www"));
+    assert_eq!(reason, Reason::Waiting, "{message}");
+    assert!(
+        message.contains("Network `two` is not accepted"),
+        "{message}"
+    );
+    assert_eq!(kit.status(&region("lab"), "/next/vni"), before);
 }
 
 #[test]
