@@ -524,9 +524,22 @@ fn giveable(network: &NetworkR, address: Ipv4Addr) -> bool {
 #[must_use]
 pub fn capacity(network: &NetworkR) -> i64 {
     let (first, last) = hosts(network);
-    let size = |(from, to): &(Ipv4Addr, Ipv4Addr)| i64::from(u32::from(*to) - u32::from(*from)) + 1;
-    let set_aside: i64 = network.dhcp.iter().chain(&network.reserved).map(size).sum();
-    i64::from(last - first) + 1 - 1 - set_aside
+    let mut aside: Vec<(u32, u32)> = network
+        .dhcp
+        .iter()
+        .chain(&network.reserved)
+        .chain(&[(network.gateway, network.gateway)])
+        .map(|(from, to)| (u32::from(*from), u32::from(*to)))
+        .collect();
+    aside.sort_unstable();
+    let mut free = 0;
+    // The first address that no range before has.
+    let mut next = first;
+    for (from, to) in aside {
+        free += i64::from(from.saturating_sub(next));
+        next = next.max(to + 1);
+    }
+    free + i64::from((last + 1).saturating_sub(next))
 }
 
 /// The MAC address of a card: locally administered (IEEE 802), the same for the same card.

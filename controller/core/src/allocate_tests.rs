@@ -6,7 +6,8 @@ use bb_crds::Reason;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::resolve::Id;
+use crate::allocate::capacity;
+use crate::resolve::{Id, resolve};
 use crate::testkit::{Kit, instance, network, provider, region};
 use crate::world::Key;
 
@@ -462,4 +463,19 @@ fn the_vmids_of_holder_and_templates_are_left_to_them() {
         kit.status(&instance("a/www"), "/providerID"),
         "proxmox://c1/102"
     );
+}
+
+#[test]
+fn what_can_be_given_is_counted_once() {
+    let mut kit = small();
+    kit.network(
+        "a/one",
+        json!({"zones": ["north"], "ipv4": {"prefix": "10.0.1.0/24",
+        "reserved": ["10.0.1.1-10.0.1.10", "10.0.1.5", "10.0.1.8-10.0.1.20"],
+        "dhcp": {"from": "10.0.1.15", "to": "10.0.1.30"}}}),
+    );
+    let resolved = resolve(&kit.world);
+    let understood = resolved.networks.values().next().unwrap();
+    // 254 hosts, the first 30 set aside, the gateway among them.
+    assert_eq!(capacity(understood), 254 - 30);
 }
