@@ -1,7 +1,8 @@
 //! Turns a Provider and its Secrets into what a client needs to connect.
 
 use bb_crds::provider::{Proxmox, Tls, Vyos};
-use k8s_openapi::api::core::v1::Secret;
+use bb_wire::{Secret, Trust};
+use k8s_openapi::api::core::v1::Secret as Stored;
 use kube::Api;
 
 use crate::api::{ApiError, call};
@@ -30,13 +31,13 @@ pub(crate) enum SecretError {
 struct Entries {
     namespace: String,
     name: String,
-    secret: Secret,
+    secret: Stored,
 }
 
 impl Entries {
     async fn read(shared: &Shared, name: &str) -> Result<Self, SecretError> {
         let namespace = shared.args.namespace.clone();
-        let api: Api<Secret> = Api::namespaced(shared.clients.request.clone(), &namespace);
+        let api: Api<Stored> = Api::namespaced(shared.clients.request.clone(), &namespace);
         let secret = call(format!("read secret {namespace}/{name}"), api.get(name)).await;
         let name = name.to_owned();
         match secret {
@@ -76,15 +77,12 @@ pub(crate) async fn router(
     let key = Entries::read(shared, &spec.credentials.secret)
         .await?
         .need("key")?;
-    let trust = match trust(shared, &spec.tls).await? {
-        Trust::Ca(pem) => bb_vyos::Trust::Ca(pem),
-        Trust::Sha256(prints) => bb_vyos::Trust::Sha256(prints),
-    };
+    let trust = trust(shared, &spec.tls).await?;
     let url = spec.endpoint.clone();
     Ok(bb_vyos::Endpoint {
         name: name.to_owned(),
         url,
-        key: bb_vyos::Secret::new(key),
+        key: Secret::new(key),
         trust,
     })
 }
@@ -96,26 +94,18 @@ pub(crate) async fn cluster(
 ) -> Result<bb_proxmox::Endpoint, SecretError> {
     let entries = Entries::read(shared, &spec.credentials.secret).await?;
     let credentials = match entries.get("token") {
-        Some(token) => bb_proxmox::Credentials::Token(bb_proxmox::Secret::new(token)),
+        Some(token) => bb_proxmox::Credentials::Token(Secret::new(token)),
         None => bb_proxmox::Credentials::Password {
             user: entries.need("username")?,
-            password: bb_proxmox::Secret::new(entries.need("password")?),
+            password: Secret::new(entries.need("password")?),
         },
     };
-    let trust = match trust(shared, &spec.tls).await? {
-        Trust::Ca(pem) => bb_proxmox::Trust::Ca(pem),
-        Trust::Sha256(prints) => bb_proxmox::Trust::Sha256(prints),
-    };
+    let trust = trust(shared, &spec.tls).await?;
     Ok(bb_proxmox::Endpoint::new(
         spec.endpoints.clone(),
         credentials,
         trust,
     ))
-}
-
-enum Trust {
-    Ca(String),
-    Sha256(Vec<String>),
 }
 
 async fn trust(shared: &Shared, tls: &Tls) -> Result<Trust, SecretError> {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use bb_wire::{Secret, Trust};
+
 use crate::error::ClusterError;
-use crate::secret::Secret;
-use crate::trust::Trust;
 
 /// How a cluster is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,15 +12,12 @@ mod json;
 #[cfg(test)]
 mod recordings;
 mod rights;
-mod secret;
 mod tasks;
 mod transport;
-mod trust;
 
+pub use bb_wire::{Secret, Trust};
 pub use cluster::{Cluster, Observer, Request};
 pub use driver::{Driver, PassError};
 pub use endpoint::{Credentials, Deadlines, Endpoint};
 pub use error::{ClusterError, Retry};
 pub use rights::Uses;
-pub use secret::Secret;
-pub use trust::Trust;

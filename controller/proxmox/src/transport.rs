@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bb_wire::Distrusted;
 use hyper::ext::ReasonPhrase;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, Response};
@@ -11,7 +12,6 @@ use serde_json::Value;
 use crate::endpoint::Endpoint;
 use crate::error::{Class, ClusterError, classify};
 use crate::json;
-use crate::trust::client_config;
 
 /// Parameters of a call, in the order of their names.
 pub(crate) type Parameters = BTreeMap<String, String>;
@@ -69,8 +69,12 @@ pub(crate) struct Sent {
 /// The server closes idle connections after 5 s and each connection after 100 requests and
 /// after every error; idle ones are given up here before that.
 pub(crate) fn client(endpoint: &Endpoint) -> Result<Client, ClusterError> {
+    let tls = endpoint
+        .trust
+        .client_config()
+        .map_err(|error| ClusterError::Setup(error.to_string()))?;
     Client::builder()
-        .tls_backend_preconfigured(client_config(&endpoint.trust)?)
+        .tls_backend_preconfigured(tls)
         .http1_only()
         .pool_idle_timeout(Duration::from_secs(3))
         .connect_timeout(endpoint.deadlines.connect)
@@ -120,7 +124,8 @@ fn body(request: RequestBuilder, call: &Call) -> RequestBuilder {
 }
 
 fn no_answer(base: &str, call: &Call, error: &reqwest::Error) -> ClusterError {
-    let cause = chain(error);
+    // A certificate that is not trusted says all there is to say, and says it for people.
+    let cause = Distrusted::find(error).map_or_else(|| chain(error), ToString::to_string);
     if call.class() == Class::Write && !error.is_connect() && !error.is_builder() {
         return ClusterError::Unknown(cause);
     }
@@ -185,4 +190,30 @@ async fn read(base: &str, call: &Call, response: Response) -> Result<Value, Clus
         &text,
         errors.collect(),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use bb_wire::{Secret, Trust};
+
+    use super::*;
+    use crate::endpoint::Credentials;
+
+    #[test]
+    fn what_cannot_be_trusted_is_refused_when_it_is_set() {
+        for trust in [
+            Trust::Ca(String::new()),
+            Trust::Ca("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into()),
+            Trust::Sha256(vec!["12".into()]),
+            Trust::Sha256(Vec::new()),
+        ] {
+            let token = Credentials::Token(Secret::new("op@pve!k8s=1-2"));
+            let endpoint = Endpoint::new(vec!["https://n1:8006".to_owned()], token, trust);
+            assert!(
+                matches!(client(&endpoint), Err(ClusterError::Setup(_))),
+                "{:?}",
+                endpoint.trust
+            );
+        }
+    }
 }

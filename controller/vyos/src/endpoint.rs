@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
+use bb_wire::{Secret, Trust};
 use reqwest::Url;
 use serde::Serialize;
 
 use crate::reply::NGINX_BODY_BYTES;
-use crate::secret::Secret;
-use crate::trust::Trust;
 
 /// Where a router is and how to speak to it.
 #[derive(Clone, Debug)]

@@ -8,14 +8,11 @@ mod error;
 mod op;
 mod reply;
 mod router;
-mod secret;
 mod text;
 mod transport;
-mod trust;
 
+pub use bb_wire::{Secret, Trust};
 pub use endpoint::{Counts, Done, Endpoint, Facts, Limits};
 pub use error::{Retry, RouterError};
 pub use op::{Op, Verb, cut};
 pub use router::Router;
-pub use secret::Secret;
-pub use trust::Trust;

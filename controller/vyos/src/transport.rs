@@ -4,15 +4,14 @@ use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bb_wire::{Distrusted, Secret};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Method};
 
 use crate::endpoint::{Counts, Endpoint, Limits, base_url};
 use crate::error::RouterError;
 use crate::reply::Reply;
-use crate::secret::Secret;
 use crate::text::Mask;
-use crate::trust::{Distrusted, client_config};
 
 /// The way to one router.
 pub(crate) struct Transport {
@@ -53,8 +52,9 @@ impl Transport {
         if key.reveal().trim().is_empty() {
             return Err("the API key is empty".to_owned());
         }
+        let tls = trust.client_config().map_err(|error| error.to_string())?;
         let client = Client::builder()
-            .tls_backend_preconfigured(client_config(&trust)?)
+            .tls_backend_preconfigured(tls)
             .https_only(true)
             .http1_only()
             .redirect(reqwest::redirect::Policy::none())
@@ -152,7 +152,7 @@ impl Transport {
     /// What it means that there is no answer.
     fn lost(&self, error: &reqwest::Error, path: &str, took: Duration) -> RouterError {
         let url = self.url.clone();
-        if let Some(Distrusted { seen, why }) = distrusted(error) {
+        if let Some(Distrusted { seen, why }) = Distrusted::find(error).cloned() {
             return RouterError::Untrusted { url, seen, why };
         }
         let mask = Mask::new([self.key.reveal()]);
@@ -176,26 +176,4 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
         last = next;
     }
     last.to_string()
-}
-
-/// Finds what the verifier said, below layers that each wrap it in their own way.
-fn distrusted(error: &(dyn Error + 'static)) -> Option<Distrusted> {
-    use rustls::{CertificateError, Error as Tls};
-
-    let mut layer = Some(error);
-    while let Some(error) = layer {
-        if let Some(Tls::InvalidCertificate(CertificateError::Other(other))) = error.downcast_ref()
-        {
-            return other.0.downcast_ref::<Distrusted>().cloned();
-        }
-        // An I/O error passes over the one inside it when asked for its source.
-        let inside = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        layer = match inside {
-            Some(inside) => Some(inside),
-            None => error.source(),
-        };
-    }
-    None
 }

@@ -140,3 +140,21 @@ async fn an_endpoint_without_a_key_is_refused() {
     .unwrap_err();
     assert!(matches!(error, RouterError::Endpoint { .. }), "{error}");
 }
+
+#[tokio::test]
+async fn an_endpoint_with_trust_that_cannot_be_used_is_refused() {
+    let lab = lab().await;
+    for (trust, said) in [
+        (Trust::Ca(String::new()), "the CA holds no certificate"),
+        (Trust::Sha256(vec![]), "no fingerprint is given"),
+        (Trust::Sha256(vec!["12".to_owned()]), "`12`"),
+    ] {
+        let error = Router::new(Endpoint {
+            trust,
+            ..endpoint(&lab)
+        })
+        .unwrap_err();
+        assert!(matches!(error, RouterError::Endpoint { .. }), "{error}");
+        assert!(error.to_string().contains(said), "{error}");
+    }
+}

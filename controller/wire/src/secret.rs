@@ -1,4 +1,4 @@
-//! Turns an API key into something that can be sent and nothing else.
+//! Turns a key, a token or a password into something that can be sent and nothing else.
 
 use std::fmt;
 
@@ -13,8 +13,10 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text, for the one place that sends it and the one that masks it.
-    pub(crate) fn reveal(&self) -> &str {
+    /// The text, for the places of a client that check its form, send it or mask it, and for
+    /// nothing that is logged or returned.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
         &self.0
     }
 }
@@ -37,6 +39,9 @@ mod tests {
 
     #[test]
     fn a_secret_does_not_print() {
-        assert_eq!(format!("{:?}", Secret::new("k-1")), "Secret(***)");
+        for text in ["k-1", "u@pve!t=1"] {
+            assert_eq!(format!("{:?}", Secret::new(text)), "Secret(***)");
+            assert_eq!(format!("{:#?}", Some(Secret::new(text))).find(text), None);
+        }
     }
 }
