@@ -11,9 +11,9 @@ use bb_crds::provider::Proxmox;
 use bb_proxmox::{Cluster, ClusterError, Driver, PassError, Uses};
 
 use crate::backoff::spread;
+use crate::pass::{PassFailed, settled};
 use crate::secrets;
 use crate::shared::Shared;
-use crate::targets::{PassFailed, settled};
 
 /// How long rights once found sufficient are believed.
 const RIGHTS: Duration = Duration::from_secs(600);

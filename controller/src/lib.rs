@@ -9,6 +9,7 @@ mod backoff;
 mod cluster;
 mod fabric;
 mod namespaces;
+mod pass;
 mod router;
 mod secrets;
 mod shared;

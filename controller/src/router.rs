@@ -11,9 +11,9 @@ use bb_crds::provider::{ManagementPolicy, Vyos};
 use bb_crds::{Provider, Reason};
 use bb_vyos::{Op, Router, RouterError};
 
+use crate::pass::{PassFailed, settled};
 use crate::secrets;
 use crate::shared::Shared;
-use crate::targets::{PassFailed, settled};
 
 /// How long something that a router refused waits before it is sent again unchanged.
 const ASIDE: Duration = Duration::from_secs(60);

@@ -13,18 +13,10 @@ use kube::runtime::controller::{Action, Config, Error as ControllerError};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::backoff::spread;
 use crate::cluster::{self, ClusterSession};
+use crate::pass::PassFailed;
 use crate::router::{self, RouterSession};
 use crate::shared::Shared;
-
-/// Why a pass over a target ended early. What went wrong is on the board, for the objects'
-/// conditions; here it only decides when to come back.
-#[derive(Debug, thiserror::Error)]
-#[error("the pass over {target} ended early")]
-pub(crate) struct PassFailed {
-    pub(crate) target: String,
-}
 
 /// The sessions, each behind a lock of its own: the controller never runs two passes over one
 /// target, so nobody waits for one.
@@ -109,9 +101,4 @@ fn again(failed: &PassFailed, context: &Context) -> Action {
             .failures
             .failed(&failed.target, first, rand::random()),
     )
-}
-
-/// When to look again at a target that has nothing to do.
-pub(crate) fn settled(shared: &Shared) -> Duration {
-    spread(shared.args.poll(), rand::random())
 }
