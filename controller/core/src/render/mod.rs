@@ -2,6 +2,8 @@
 
 mod cluster;
 mod router;
+#[cfg(test)]
+mod tests;
 
 pub use cluster::cluster;
 pub use router::router;

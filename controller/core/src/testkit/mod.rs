@@ -29,7 +29,7 @@ use targets::{Cluster, Router};
 pub(crate) const HERE: &str = "here";
 
 /// A world, the targets it is put on, and a count of what it cost.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Kit {
     pub(crate) world: World,
     pub(crate) outcomes: Outcomes,
