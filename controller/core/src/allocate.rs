@@ -217,7 +217,7 @@ fn tenant(
         vrf: vrf_name(table),
         table: i64::from(table),
         l3vni: i64::from(l3vni),
-        route_target: format!("{}:{l3vni}", ranges.asn),
+        route_target: route_target(ranges.asn, l3vni, table),
     });
     grants.tenants.insert(name.clone(), routing);
     Ok(())
@@ -228,6 +228,16 @@ fn tenant(
 #[must_use]
 pub fn vrf_name(table: u32) -> String {
     format!("bb{table}")
+}
+
+/// A tenant's route target. An AS number of four bytes leaves 16 bits for the number (RFC 5668),
+/// which a VNI may not fit; the table does.
+fn route_target(asn: u32, l3vni: u32, table: u32) -> String {
+    if u16::try_from(asn).is_ok() {
+        format!("{asn}:{l3vni}")
+    } else {
+        format!("{asn}:{table}")
+    }
 }
 
 fn network_grant(

@@ -152,7 +152,10 @@ impl At<'_> {
         node.set(&[&family[..], &["ipv4-unicast", "redistribute", "connected"]].concat());
         let evpn = [&family[..], &["l2vpn-evpn"]].concat();
         node.set(&[&evpn[..], &["advertise", "ipv4", "unicast"]].concat());
-        node.set(&[&evpn[..], &["rd", &format!("{id}:{vni}")]].concat());
+        // An RD that begins with an address has 16 bits for the number (RFC 4364), which a VNI
+        // may not fit; a table does, and is the VRF's alone as well.
+        let rd = format!("{id}:{}", routing.table);
+        node.set(&[&evpn[..], &["rd", &rd]].concat());
         node.set(
             &[
                 &evpn[..],

@@ -1,5 +1,6 @@
 //! What routers and clusters are asked to have, printed for named scenes, and its laws.
 
+use bb_crds::ids::Vni;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -181,6 +182,49 @@ fn instances_come_change_and_go_without_a_word_to_routers() {
     kit.delete(&instance("acme/two"));
     kit.settle_with(same);
     assert!(kit.gone(&instance("acme/one")) && kit.gone(&instance("acme/two")));
+}
+
+#[test]
+fn the_largest_numbers_fit_a_router() {
+    let mut kit = with_tenant();
+    kit.edit(&region("lab"), |o| {
+        o["spec"]["asn"] = json!(4_294_967_294_u32);
+        o["spec"]["vnis"] = json!(format!("{}-{}", Vni::MAX - 4, Vni::MAX));
+        o["spec"]["tables"] = json!("65530-65535");
+        for at in 0..2 {
+            o["spec"]["attachments"][at]["vlan"]["interface"] = json!("bond1000");
+            o["spec"]["attachments"][at]["vlan"]["vlans"] = json!("4090-4094");
+        }
+    });
+    kit.network(
+        "acme/web",
+        json!({"ipv4": {"prefix": "10.0.0.0/24",
+        "dhcp": {"from": "10.0.0.8", "to": "10.0.0.9"}}}),
+    );
+    kit.settle();
+    let commands = commands(&kit, "r1");
+    let mut seen = 0;
+    for line in commands.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words.as_slice() {
+            // Linux: 15 characters, the dot and VLAN of a vif among them.
+            ["set", "interfaces", _, interface, "vif", vlan, ..] => {
+                assert!(format!("{interface}.{vlan}").len() <= 15, "{line}");
+            }
+            ["set", "interfaces", _, name, ..] | ["set", "vrf", "name", name, ..] => {
+                assert!(name.len() <= 15, "{line}");
+            }
+            _ => {}
+        }
+        // RFC 4364: an RD of an address has 16 bits for the number, and so has a route target
+        // of an AS number of four bytes (RFC 5668).
+        if let [.., "rd", value] | [.., "import" | "export", value] = words.as_slice() {
+            let (_, number) = value.split_once(':').unwrap();
+            assert!(number.parse::<u16>().is_ok(), "{line}");
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 3, "{commands}");
 }
 
 /// Networks and tenants at random, all of them given their numbers.
