@@ -218,7 +218,7 @@ fn the_largest_numbers_fit_a_router() {
         }
         // RFC 4364: an RD of an address has 16 bits for the number, and so has a route target
         // of an AS number of four bytes (RFC 5668).
-        if let [.., "rd", value] | [.., "import" | "export", value] = words.as_slice() {
+        if let [.., "rd" | "import" | "export", value] = words.as_slice() {
             let (_, number) = value.split_once(':').unwrap();
             assert!(number.parse::<u16>().is_ok(), "{line}");
             seen += 1;
