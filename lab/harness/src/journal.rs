@@ -17,7 +17,8 @@ pub struct Count {
     pub writes: usize,
     /// Commits of a router.
     pub commits: usize,
-    /// Calls answered with 400 or more, or not at all.
+    /// Calls to change something answered with 400 or more, or not at all. A read that finds
+    /// nothing is no refusal.
     pub refused: usize,
 }
 
@@ -64,7 +65,7 @@ pub fn count(entries: &[Entry]) -> BTreeMap<String, Count> {
             Sort::Read => count.reads += 1,
             Sort::Write => count.writes += 1,
         }
-        if sort(entry) != Sort::Commit && (entry.status == 0 || entry.status >= 400) {
+        if sort(entry) == Sort::Write && (entry.status == 0 || entry.status >= 400) {
             count.refused += 1;
         }
     }
@@ -166,10 +167,11 @@ mod tests {
             ),
             entry("POST", "/configure", 400, &json!([])),
             entry("COMMIT", "", 200, &json!(null)),
+            entry("GET", "/info", 404, &json!(null)),
             entry("GET", "/api2/json/cluster/resources", 200, &json!(null)),
         ];
         let expected = Count {
-            reads: 2,
+            reads: 3,
             writes: 1,
             commits: 1,
             refused: 1,
