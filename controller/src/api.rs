@@ -57,6 +57,12 @@ impl ApiError {
         self.status().is_some_and(kube::core::Status::is_conflict)
     }
 
+    /// What was to be made is there.
+    pub(crate) fn already_exists(&self) -> bool {
+        let status = self.status();
+        status.is_some_and(kube::core::Status::is_already_exists)
+    }
+
     /// The object is gone.
     pub(crate) fn not_found(&self) -> bool {
         self.status().is_some_and(kube::core::Status::is_not_found)

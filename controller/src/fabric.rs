@@ -104,8 +104,9 @@ async fn pass(shared: &Shared) -> Result<(), ApiError> {
         outcomes: &outcomes,
         now: &Time(Timestamp::now()),
     };
-    let unsettled = namespaces::keep(shared, &known).await?;
-    write_all(shared, &world, changes(&known), unsettled).await
+    let (unsettled, kept) = namespaces::keep(shared, &known).await;
+    let written = write_all(shared, &world, changes(&known), unsettled).await;
+    kept.and(written)
 }
 
 /// Carries changes out in their order. A failure on what others depend on (a cursor, a VRF)

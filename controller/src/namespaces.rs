@@ -6,7 +6,8 @@ use bb_crds::tenant::{Member, MemberKind, MemberRole};
 use bb_crds::{GROUP, TENANT_LABEL, Tenant, VERSION};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::RoleBinding;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
@@ -17,38 +18,100 @@ use crate::shared::Shared;
 const MANAGED: &str = "app.kubernetes.io/managed-by";
 
 /// Makes, binds and removes namespaces as their tenants ask. Says whether a tenant got its
-/// namespace just now, which the caches do not know yet.
-pub(crate) async fn keep(shared: &Shared, known: &Known<'_>) -> Result<bool, ApiError> {
-    let mut owned_now = false;
+/// namespace just now, which the caches do not know yet, and the first failure: one tenant's
+/// holds up no other's.
+pub(crate) async fn keep(shared: &Shared, known: &Known<'_>) -> (bool, Result<(), ApiError>) {
+    let mut unsettled = false;
+    let mut first = Ok(());
     for (name, tenant) in &known.world.tenants {
-        if !finalized(tenant.as_ref()) || paused(tenant.as_ref()) {
-            continue;
-        }
-        let view = known.world.namespaces.get(name);
-        let owned = view.is_some_and(|v| v.owner.as_ref() == Some(&uid(tenant.as_ref())));
-        if deleting(tenant.as_ref()) {
-            if owned && view.is_some_and(|v| !v.deleting) {
-                remove(shared, name).await?;
+        match keep_one(shared, known, name, tenant).await {
+            Ok(begun) => unsettled |= begun,
+            Err(error) => {
+                tracing::warn!(
+                    tenant = name,
+                    error = &error as &dyn std::error::Error,
+                    "its namespace is not as it should be"
+                );
+                first = first.and(Err(error));
             }
-            continue;
-        }
-        if view.is_some_and(|v| v.deleting) || namespace_conflict(known, name, tenant).is_some() {
-            continue;
-        }
-        if !owned {
-            own(shared, name, tenant).await?;
-            owned_now = true;
-        }
-        let fingerprint = fingerprint(&tenant.spec.members);
-        if shared.members_differ(name, &fingerprint) {
-            bind(shared, name, tenant).await?;
-            shared.members_are(name, fingerprint);
         }
     }
-    Ok(owned_now)
+    (unsettled, first)
 }
 
-async fn own(shared: &Shared, name: &str, tenant: &Tenant) -> Result<(), ApiError> {
+/// As [`keep`], for one tenant.
+async fn keep_one(
+    shared: &Shared,
+    known: &Known<'_>,
+    name: &str,
+    tenant: &Tenant,
+) -> Result<bool, ApiError> {
+    if !finalized(tenant) || paused(tenant) {
+        return Ok(false);
+    }
+    let view = known.world.namespaces.get(name);
+    let owned = view.is_some_and(|v| v.owner.as_ref() == Some(&uid(tenant)));
+    if deleting(tenant) {
+        if owned && view.is_some_and(|v| !v.deleting) {
+            remove(shared, name).await?;
+        }
+        return Ok(false);
+    }
+    if view.is_some_and(|v| v.deleting) || namespace_conflict(known, name, tenant).is_some() {
+        return Ok(false);
+    }
+    if !owned {
+        // Whatever was bound before was bound in a namespace that is gone.
+        shared.members_forgotten(name);
+        let made = match view {
+            Some(_) => adopt(shared, name, tenant).await.map(|()| true)?,
+            None => make(shared, name, tenant).await?,
+        };
+        if !made {
+            return Ok(true);
+        }
+    }
+    let fingerprint = fingerprint(&tenant.spec.members);
+    if shared.members_differ(name, &fingerprint) {
+        bind(shared, name, tenant).await?;
+        shared.members_are(name, fingerprint);
+    }
+    Ok(!owned)
+}
+
+/// Makes the namespace; `false` where one of that name is there and the caches do not have it
+/// yet: whose it is they will tell.
+async fn make(shared: &Shared, name: &str, tenant: &Tenant) -> Result<bool, ApiError> {
+    let api: Api<Namespace> = Api::all(shared.clients.request.clone());
+    let namespace = Namespace {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            labels: Some([(TENANT_LABEL.to_owned(), name.to_owned())].into()),
+            owner_references: Some(vec![OwnerReference {
+                api_version: format!("{GROUP}/{VERSION}"),
+                kind: "Tenant".to_owned(),
+                name: name.to_owned(),
+                uid: uid(tenant),
+                ..OwnerReference::default()
+            }]),
+            ..ObjectMeta::default()
+        },
+        ..Namespace::default()
+    };
+    let params = PostParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    let what = format!("make namespace {name}");
+    match call(what, api.create(&params, &namespace)).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.already_exists() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Becomes the owner of a namespace that is offered by its label.
+async fn adopt(shared: &Shared, name: &str, tenant: &Tenant) -> Result<(), ApiError> {
     let api: Api<Namespace> = Api::all(shared.clients.request.clone());
     let body = json!({
         "apiVersion": "v1",
@@ -66,7 +129,7 @@ async fn own(shared: &Shared, name: &str, tenant: &Tenant) -> Result<(), ApiErro
     });
     let params = PatchParams::apply(MANAGER).force();
     call(
-        format!("make namespace {name}"),
+        format!("own namespace {name}"),
         api.patch(name, &params, &Patch::Apply(&body)),
     )
     .await?;

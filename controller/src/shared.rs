@@ -87,6 +87,15 @@ impl Shared {
         known.insert(tenant.to_owned(), members);
     }
 
+    /// Forgets the members of a tenant whose namespace is not there.
+    pub(crate) fn members_forgotten(&self, tenant: &str) {
+        let mut known = self
+            .members
+            .lock()
+            .expect("no code panics while it holds this lock");
+        known.remove(tenant);
+    }
+
     /// Asks for a pass over the objects. Any number of calls make one pass.
     pub(crate) fn wake_fabric(&self) {
         self.fabric.notify_one();

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use bb_tests::{Site, SiteOptions};
-use kube::api::{Patch, PatchParams};
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 /// Longer than anything here takes on two busy cores.
@@ -178,8 +180,7 @@ async fn a_volume_grows_moves_and_outlives_its_instance() -> Result<()> {
     assert!(config.to_string().contains("pvc-"), "{config}");
     // A volume that somebody has waits, and says who.
     let api = site.ours("Volume", Some("acme"));
-    api.delete("pgdata", &kube::api::DeleteParams::default())
-        .await?;
+    api.delete("pgdata", &DeleteParams::default()).await?;
     let says = site
         .ready_says("Volume", "acme", "pgdata", "False Waiting")
         .await?;
@@ -232,8 +233,7 @@ async fn protection_holds_a_delete_and_orphan_leaves_the_guest() -> Result<()> {
     )
     .await?;
     let api = site.ours("Instance", Some("acme"));
-    api.delete("www-1", &kube::api::DeleteParams::default())
-        .await?;
+    api.delete("www-1", &DeleteParams::default()).await?;
     let says = site
         .ready_says("Instance", "acme", "www-1", "False Protected")
         .await?;
@@ -260,6 +260,62 @@ async fn protection_holds_a_delete_and_orphan_leaves_the_guest() -> Result<()> {
     site.delete("Instance", Some("acme"), "cache", BOUND)
         .await?;
     assert!(guest(&site, "c2", "cache").is_some(), "an orphan is left");
+    site.stop().await
+}
+
+/// The subjects of a tenant's role bindings, as `ROLE: NAME`.
+async fn bound(site: &Site, namespace: &str) -> Result<Vec<String>> {
+    let api: Api<RoleBinding> = Api::namespaced(site.client.clone(), namespace);
+    let ours = ListParams::default().labels("app.kubernetes.io/managed-by=bitbuilder-controller");
+    let mut all = Vec::new();
+    for binding in api.list(&ours).await? {
+        let role = &binding.role_ref.name;
+        let subjects = binding.subjects.iter().flatten();
+        all.extend(subjects.map(|s| format!("{role}: {}", s.name)));
+    }
+    Ok(all)
+}
+
+async fn until_bound(site: &Site, namespace: &str, wanted: &[&str]) -> Result<()> {
+    let until = Instant::now() + BOUND;
+    loop {
+        let all = bound(site, namespace).await?;
+        if all == wanted {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            bail!("{namespace} has {all:?}, not {wanted:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_have_their_roles_also_in_a_namespace_that_is_made_again() -> Result<()> {
+    let site = Site::start(SiteOptions::default()).await?;
+    let tenant = json!({
+        "apiVersion": "bitbuilder.cloud/v1alpha1", "kind": "Tenant",
+        "metadata": {"name": "solo"},
+        "spec": {"members": [{"name": "ann", "role": "Admin"}, {"name": "vic", "role": "View"}]},
+    });
+    let both = ["bitbuilder-admin: ann", "bitbuilder-view: vic"];
+    site.apply_value(tenant.clone()).await?;
+    until_bound(&site, "solo", &both).await?;
+    // Somebody deletes the namespace by hand.
+    let namespaces: Api<Namespace> = Api::all(site.client.clone());
+    namespaces.delete("solo", &DeleteParams::default()).await?;
+    until_bound(&site, "solo", &[]).await?;
+    until_bound(&site, "solo", &both).await?;
+    // The tenant goes, and comes again.
+    site.delete("Tenant", None, "solo", BOUND).await?;
+    site.apply_value(tenant).await?;
+    until_bound(&site, "solo", &both).await?;
+    let members = json!({"spec": {"members": [{"name": "vic", "role": "Edit"}]}});
+    let tenants = site.ours("Tenant", None);
+    tenants
+        .patch("solo", &PatchParams::default(), &Patch::Merge(&members))
+        .await?;
+    until_bound(&site, "solo", &["bitbuilder-edit: vic"]).await?;
     site.stop().await
 }
 
@@ -314,8 +370,7 @@ async fn a_network_leaves_and_joins_a_zone() -> Result<()> {
     site.all_ready(BOUND).await?;
     // A network that instances are in waits, and names them.
     let api = site.ours("Network", Some("acme"));
-    api.delete("db", &kube::api::DeleteParams::default())
-        .await?;
+    api.delete("db", &DeleteParams::default()).await?;
     let says = site
         .ready_says("Network", "acme", "db", "False Waiting")
         .await?;
