@@ -102,6 +102,8 @@ impl Clients {
         // A retry of the client's own would hold a pass for minutes; passes retry.
         request.default_retry = false;
         request.read_timeout = Some(DEADLINE);
+        // Else the time that a connection was idle counts, and the next request fails early.
+        request.reset_reader_on_write = true;
         Ok(Self {
             watch: Client::try_from(config).context("cannot make a client for watches")?,
             request: Client::try_from(request).context("cannot make a client for requests")?,
