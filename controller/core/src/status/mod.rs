@@ -200,30 +200,16 @@ fn accepted_and_resolved(problem: Option<&Problem>) -> [(ConditionType, Verdict)
     }
 }
 
-/// What of an object is recorded under a condition, for the time before its target was looked
-/// at: a restart must not make what is Ready look otherwise.
+/// What is recorded under a condition that holds, for the time before its target was looked at
+/// or while the spec is in doubt: a restart must not make what is Ready look otherwise.
 fn recorded(
     conditions: &[Condition],
     type_: ConditionType,
     generation: Option<i64>,
 ) -> Option<Verdict> {
     let condition = conditions.iter().find(|c| c.type_ == type_.as_str())?;
-    if condition.observed_generation != generation {
-        return None;
-    }
-    let reason = Reason::ALL
-        .into_iter()
-        .find(|r| r.as_str() == condition.reason)?;
-    let holds = match condition.status.as_str() {
-        "True" => Some(true),
-        "False" => Some(false),
-        _ => None,
-    };
-    Some(Verdict {
-        holds,
-        reason,
-        message: condition.message.clone(),
-    })
+    let holds = condition.status == "True" && condition.observed_generation == generation;
+    holds.then(|| Verdict::yes(Reason::Programmed, &condition.message))
 }
 
 /// Writes verdicts into a list of conditions, and says what to tell of Ready.
@@ -247,15 +233,18 @@ fn judge(
         .iter()
         .find(|(t, _)| *t == ConditionType::Ready)
         .map(|(_, v)| v)?;
+    let after = ready(conditions);
     let quiet = [Reason::Pending, Reason::Waiting, Reason::Deleting];
     let warning = verdict.holds == Some(false) && !quiet.contains(&verdict.reason);
-    (ready(conditions) != before).then(|| Note {
+    let was_ready = before.as_ref().is_some_and(|(status, _)| status == "True");
+    // From one kind of not yet to another is no news.
+    let news = after != before && (warning || was_ready || verdict.holds == Some(true));
+    news.then(|| Note {
         warning,
         reason: verdict.reason,
-        message: if verdict.message.is_empty() {
-            "Ready".to_owned()
-        } else {
-            verdict.message.clone()
+        message: match verdict.message.as_str() {
+            "" => "it is as asked".to_owned(),
+            text => text.to_owned(),
         },
     })
 }
