@@ -22,6 +22,8 @@ use crate::shared::Shared;
 
 /// Changes that come together are seen together.
 const DEBOUNCE: Duration = Duration::from_millis(50);
+/// No pause after a failure is longer: everybody waits for it.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// Runs passes for as long as the process lives.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) -> anyhow::Result<()> {
@@ -38,7 +40,7 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) -> anyhow:
             Err(error) => {
                 failed += 1;
                 let first = Duration::from_millis(shared.args.backoff / 4);
-                let wait = pause(failed, first, rand::random());
+                let wait = pause(failed, first, rand::random()).min(LONGEST);
                 // A conflict is a decision on something old, made again in a moment.
                 if error.conflict() {
                     tracing::debug!(
@@ -52,8 +54,10 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) -> anyhow:
                         "a pass over the objects failed"
                     );
                 }
-                tokio::time::sleep(wait).await;
-                shared.wake_fabric();
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => shared.wake_fabric(),
+                    () = stop.cancelled() => return Ok(()),
+                }
             }
         }
     }

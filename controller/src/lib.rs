@@ -17,12 +17,17 @@ mod stores;
 mod targets;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
 pub use args::Args;
+
+/// How long passes that are under way may take to end once the process is asked to stop:
+/// Kubernetes kills it after 30 seconds.
+const DRAIN: Duration = Duration::from_secs(25);
 
 /// Runs until `stop` is cancelled, or until a part of it ends: a controller is never partly
 /// alive.
@@ -49,7 +54,15 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
         tracing::info!("caches are full");
         let fabric = fabric::run(Arc::clone(&shared), stop.clone()).boxed();
         let targets = targets::run(Arc::clone(&shared), stop.clone()).boxed();
-        futures::future::select_all([fabric, targets]).await.0
+        let (result, _, others) = futures::future::select_all([fabric, targets]).await;
+        if stop.is_cancelled() {
+            // What was sent is read back and saved, as far as that does not take too long.
+            let others = futures::future::join_all(others);
+            if tokio::time::timeout(DRAIN, others).await.is_err() {
+                tracing::warn!("a pass that is under way is left, the next start looks again");
+            }
+        }
+        result
     };
     let (result, _, _) = futures::future::select_all([watches, work.boxed()]).await;
     if stop.is_cancelled() {
