@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use bb_core::outcome::{ClaimState, Contact, RouterOutcome, asked};
-use bb_core::vyos::plan::{apply, missing_underlay, offenders};
+use bb_core::vyos::plan::{apply, missing_underlay, offenders, without_early_vrfs};
 use bb_core::vyos::{Command, Desired, Lines, Plan, Verb, Want, plan};
 use bb_core::world::Uid;
 use bb_crds::provider::{ManagementPolicy, Vyos};
@@ -23,6 +23,8 @@ const ASIDE: Duration = Duration::from_secs(60);
 pub(crate) struct RouterSession {
     connected: Option<(Vyos, Router)>,
     version: Option<String>,
+    /// What runs may be another than what it starts from.
+    unsaved: bool,
     /// What the router refused: as it was asked, why, and until when it waits.
     aside: HashMap<Uid, Refusal>,
 }
@@ -62,8 +64,11 @@ pub(crate) async fn pass(
     let first = plan(&desired, &observed);
     let may_write = provider.spec.management_policy == ManagementPolicy::Manage;
     let commands = session.due(&desired, &first);
-    let (after, finished) = if commands.is_empty() || !may_write {
+    let (after, finished) = if !may_write {
         (observed, Ok(()))
+    } else if commands.is_empty() {
+        let saved = session.save(&router).await;
+        (observed, saved)
     } else {
         session
             .send(&router, name, &desired, &observed, &commands)
@@ -180,14 +185,31 @@ impl RouterSession {
         let mut running = observed.clone();
         let mut refused = false;
         let mut lists = vec![commands.to_vec()];
+        let mut early: Vec<Command> = Vec::new();
         // Each turn sends a list, sets an object aside or halves a list: it comes to an end.
-        while let Some(list) = lists.pop() {
+        loop {
+            let Some(list) = lists.pop() else {
+                // VRFs whose members went with another list; the others wait for the next pass.
+                let (due, _) = without_early_vrfs(std::mem::take(&mut early), &running);
+                if due.is_empty() {
+                    break;
+                }
+                lists.push(due);
+                continue;
+            };
+            let (list, waits) = without_early_vrfs(list, &running);
+            early.extend(waits);
             if list.is_empty() {
                 continue;
             }
             let ops: Vec<Op> = list.iter().map(op).collect();
             tracing::info!(router = name, commands = ops.len(), "configure");
-            match router.configure(&ops).await {
+            let sent = router.configure(&ops).await;
+            self.unsaved |= sent
+                .as_ref()
+                .err()
+                .is_none_or(RouterError::may_have_changed);
+            match sent {
                 Ok(done) => {
                     if let Some(warnings) = done.warnings {
                         tracing::info!(router = name, warnings, "the router warns");
@@ -210,7 +232,7 @@ impl RouterSession {
                 }
             }
         }
-        let saved = router.save().await;
+        let saved = self.save(router).await;
         if !refused {
             return (running, saved);
         }
@@ -219,6 +241,15 @@ impl RouterSession {
             Ok(running) => (running, saved),
             Err(error) => (running, Err(error)),
         }
+    }
+
+    /// Saves what was sent and not saved yet: a save can fail, and must not be forgotten.
+    async fn save(&mut self, router: &Router) -> Result<(), RouterError> {
+        if self.unsaved {
+            router.save().await?;
+            self.unsaved = false;
+        }
+        Ok(())
     }
 
     /// Sets aside whose commands were refused, and gives the lists that are left to send.

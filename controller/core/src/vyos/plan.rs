@@ -280,35 +280,64 @@ fn hold_referenced_vrfs(
     deletes: &mut Vec<Command>,
     held: &mut BTreeMap<Uid, Held>,
 ) {
-    let roots: Vec<Path> = deletes
-        .iter()
-        .filter(|c| c.verb == Verb::Delete)
-        .map(|c| c.path.clone())
-        .collect();
-    deletes.retain(|command| {
-        let [a, b, vrf] = command.path.as_slice() else { return true };
-        if a != "vrf" || b != "name" {
-            return true;
-        }
-        let referrer = observed.iter().find(|line| {
+    let (kept, refused) = apart(std::mem::take(deletes), observed);
+    *deletes = kept;
+    for (command, line) in refused {
+        let label = claims
+            .iter()
+            .find(|c| c.owner == command.owner)
+            .map_or("", |c| &c.label);
+        let message = format!(
+            "the VRF {} of {label} stays while `{}` refers to it; remove that line on the router",
+            command.path.last().map_or("", String::as_str),
+            line.join(" ")
+        );
+        held.insert(
+            command.owner,
+            Held {
+                reason: Reason::Waiting,
+                message,
+            },
+        );
+    }
+}
+
+/// A part of a plan in two: what may be sent to a router that runs this, and deletes of VRFs
+/// that have to wait, since what refers to them goes by commands that are not in this part.
+#[must_use]
+pub fn without_early_vrfs(part: Vec<Command>, running: &Lines) -> (Vec<Command>, Vec<Command>) {
+    let (now, early) = apart(part, running);
+    (now, early.into_iter().map(|(command, _)| command).collect())
+}
+
+/// Splits off the deletes of VRFs that something refers to once all else is deleted, each with
+/// a line that does.
+fn apart(commands: Vec<Command>, observed: &Lines) -> (Vec<Command>, Vec<(Command, Path)>) {
+    let deletes = commands.iter().filter(|c| c.verb == Verb::Delete);
+    let roots: Vec<Path> = deletes.map(|c| c.path.clone()).collect();
+    let referrer = |vrf: &String| {
+        let mut lines = observed.iter();
+        lines.find(|line| {
             let refers = line.windows(2).any(|w| w[0] == "vrf" && w[1] == *vrf)
                 || (line.last() == Some(vrf) && line.first().is_some_and(|w| w != "vrf"));
             refers && !roots.iter().any(|root| line.starts_with(root))
-        });
-        let Some(line) = referrer else { return true };
-        let label = claims.iter().find(|c| c.owner == command.owner).map_or("", |c| &c.label);
-        held.insert(
-            command.owner.clone(),
-            Held {
-                reason: Reason::Waiting,
-                message: format!(
-                    "the VRF {vrf} of {label} stays while `{}` refers to it; remove that line on the router",
-                    line.join(" ")
-                ),
-            },
-        );
-        false
-    });
+        })
+    };
+    let mut kept = Vec::new();
+    let mut early = Vec::new();
+    for command in commands {
+        let found = match command.path.as_slice() {
+            [a, b, vrf] if command.verb == Verb::Delete && a == "vrf" && b == "name" => {
+                referrer(vrf)
+            }
+            _ => None,
+        };
+        match found {
+            Some(line) => early.push((command, line.clone())),
+            None => kept.push(command),
+        }
+    }
+    (kept, early)
 }
 
 /// Whose commands a failed commit is about: those below or above a node that VyOS names, and of

@@ -193,6 +193,29 @@ fn a_vrf_and_its_members_go_in_one_list() {
     assert_eq!(apply(&running, &gone.commands), foreign());
 }
 
+#[test]
+fn a_part_of_a_plan_leaves_a_vrf_to_later_while_its_members_stay() {
+    let network = vif("net", 100, "10.0.0.1/24");
+    let tenant = vrf("ten");
+    let both = desired(vec![network.clone(), tenant.clone()]);
+    let running = apply(&foreign(), &plan(&both, &foreign()).commands);
+    let going = desired(vec![absent(&network), absent(&tenant)]);
+    let whole = plan(&going, &running).commands;
+    let (now, early) = without_early_vrfs(whole.clone(), &running);
+    assert_eq!((now, early), (whole.clone(), Vec::new()));
+    // The router refused the network's delete, so the tenant's is all that is left to send.
+    let tenants: Vec<Command> = whole.into_iter().filter(|c| c.owner == "ten").collect();
+    let (now, early) = without_early_vrfs(tenants.clone(), &running);
+    assert_eq!((now, early), (Vec::new(), tenants.clone()));
+    // The network's delete went in a list before.
+    let gone = apply(
+        &running,
+        &plan(&desired(vec![absent(&network), tenant]), &running).commands,
+    );
+    let (now, early) = without_early_vrfs(tenants.clone(), &gone);
+    assert_eq!((now, early), (tenants, Vec::new()));
+}
+
 fn pool(owner: &str, name: &str) -> Claim {
     let root = words(&format!("service dhcp-server shared-network-name {name}"));
     let mut lines = Lines::default();
