@@ -109,19 +109,22 @@ async fn wrong_credentials_and_wrong_certificates_are_told_apart() {
     .unwrap();
     assert_eq!(pinned.version(), "9.1.7");
 
-    let other = Trust::Sha256(vec!["00".repeat(32)]);
-    let error = Cluster::connect(Endpoint {
-        trust: other,
-        ..good
-    })
-    .await
-    .err()
-    .unwrap();
-    assert!(matches!(error, ClusterError::Unreachable { .. }), "{error}");
-    assert!(
-        error.to_string().contains(&stage.lab.sha256),
-        "the seen one is named: {error}"
-    );
+    let ca = bb_lab_kit::tls::identity(&["localhost"]).unwrap().cert_pem;
+    for other in [Trust::Sha256(vec!["00".repeat(32)]), Trust::Ca(ca)] {
+        let error = Cluster::connect(Endpoint {
+            trust: other,
+            ..good.clone()
+        })
+        .await
+        .err()
+        .unwrap();
+        assert!(matches!(error, ClusterError::Unreachable { .. }), "{error}");
+        let seen = format!("certificate {} is not trusted: ", stage.lab.sha256);
+        assert!(
+            error.to_string().contains(&seen),
+            "the seen one is named: {error}"
+        );
+    }
 }
 
 #[tokio::test]
