@@ -45,7 +45,10 @@ pub(crate) async fn pass(
     }
     let missing = match session.rights(shared, name, provider, spec).await {
         Ok(missing) => missing,
-        Err(error) => return Err(no_contact(shared, name, contact_of(&error))),
+        Err(error) => {
+            session.forget_if_refused(&error);
+            return Err(no_contact(shared, name, contact_of(&error)));
+        }
     };
     let Some((_, driver)) = &mut session.connected else {
         return Ok(settled(shared));
@@ -72,10 +75,7 @@ pub(crate) async fn pass(
             Ok(next)
         }
         Err(error) => {
-            if matches!(error.source, ClusterError::Unauthorized(_)) {
-                session.connected = None;
-                session.rights = None;
-            }
+            session.forget_if_refused(&error.source);
             let contact = contact_of_pass(&error);
             Err(no_contact(shared, name, contact))
         }
@@ -130,6 +130,14 @@ impl ClusterSession {
         self.connected = Some((spec.clone(), Driver::new(cluster)));
         self.rights = None;
         Ok(())
+    }
+
+    /// Credentials that are refused are read anew: somebody may have changed the Secret.
+    fn forget_if_refused(&mut self, error: &ClusterError) {
+        if matches!(error, ClusterError::Unauthorized(_)) {
+            self.connected = None;
+            self.rights = None;
+        }
     }
 
     /// The rights that are missing: asked at connect, while any are missing, and now and then.
