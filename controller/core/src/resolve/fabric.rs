@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use bb_crds::ids::Vmid;
 use bb_crds::provider::{CloneMode, Image, ManagementPolicy, Proxmox};
-use bb_crds::{Provider, Region};
+use bb_crds::{ConditionType, Provider, Reason, Region};
+use kube::ResourceExt;
 
-use super::{Id, Problem, Resolved, TrunkKey};
+use super::{Id, Problem, Resolved, TrunkKey, in_force};
 use crate::world::World;
 
 /// A Region, understood.
@@ -45,6 +47,8 @@ pub struct AttachmentR {
 pub struct RouterR {
     /// The Region that it belongs to.
     pub region: String,
+    /// Where its API listens, in lower case and without the usual port.
+    pub endpoint: String,
     /// BGP router ID and VTEP address.
     pub router_id: Ipv4Addr,
     /// Nothing is written to it.
@@ -116,7 +120,14 @@ impl ClusterR {
 }
 
 pub(super) fn resolve(world: &World, resolved: &mut Resolved) {
-    for (name, provider) in &world.providers {
+    // As for networks: of two that cannot both be, the one in force has the right of way.
+    let mut by_age: Vec<(&String, &Arc<Provider>)> = world.providers.iter().collect();
+    by_age.sort_by_key(|(name, p)| {
+        let conditions = p.status.iter().flat_map(|s| &s.conditions);
+        let created = p.creation_timestamp().map(|t| t.0);
+        (!in_force(p.as_ref(), conditions), created, *name)
+    });
+    for (name, provider) in by_age {
         if let Err(problem) = provider_of(world, name, provider, resolved) {
             resolved
                 .problems
@@ -162,10 +173,13 @@ fn provider_of(
         })?;
         let region = spec.region.clone();
         let tenants = spec.tenants.clone();
+        let endpoint = vyos.endpoint.trim_end_matches(":443").to_lowercase();
+        one_router_once(resolved, &endpoint, &region, router_id)?;
         resolved.routers.insert(
             name.to_owned(),
             RouterR {
                 region,
+                endpoint,
                 router_id,
                 observe_only,
                 tenants,
@@ -176,6 +190,35 @@ fn provider_of(
         resolved.clusters.insert(name.to_owned(), cluster);
         if let Some(problem) = problem {
             return Err(problem);
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a second Provider for one router: each would take off what the other puts on.
+fn one_router_once(
+    resolved: &Resolved,
+    endpoint: &str,
+    region: &str,
+    router_id: Ipv4Addr,
+) -> Result<(), Problem> {
+    let conflict = |message: String| {
+        Err(Problem {
+            on: ConditionType::Accepted,
+            reason: Reason::Conflict,
+            message,
+        })
+    };
+    for (other, router) in &resolved.routers {
+        if router.endpoint == endpoint {
+            return conflict(format!(
+                "spec.vyos.endpoint: Provider {other} drives {endpoint} already; a router has one Provider, so delete one of them"
+            ));
+        }
+        if router.region == region && router.router_id == router_id {
+            return conflict(format!(
+                "spec.vyos.routerId: Provider {other} has {router_id} already; a router has one Provider, and each router of a Region an ID of its own"
+            ));
         }
     }
     Ok(())

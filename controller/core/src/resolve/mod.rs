@@ -9,6 +9,8 @@ use bb_crds::ids::{VlanId, Vmid, Vni};
 use bb_crds::instance::{InstanceType, Power};
 use bb_crds::{ConditionType, Reason};
 use ipnet::Ipv4Net;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
 
 use crate::world::{Key, Uid, World};
 
@@ -253,6 +255,20 @@ pub fn resolve(world: &World) -> Resolved {
 pub fn recorded_vmid(provider_id: Option<&str>) -> Option<Vmid> {
     let (_, number) = provider_id?.strip_prefix("proxmox://")?.split_once('/')?;
     Vmid::try_from(number.parse::<u32>().ok()?).ok()
+}
+
+/// Whether an object was accepted as it is written now.
+fn in_force<'a>(
+    object: &impl ResourceExt,
+    conditions: impl Iterator<Item = &'a Condition> + Clone,
+) -> bool {
+    let holds = |type_: ConditionType| {
+        conditions.clone().any(|c| {
+            let same = c.observed_generation == object.meta().generation;
+            c.type_ == type_.as_str() && c.status == "True" && same
+        })
+    };
+    holds(ConditionType::Accepted) && holds(ConditionType::ResolvedRefs)
 }
 
 fn allowed(tenants: &[String], tenant: &str) -> bool {

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use bb_crds::Network;
 use bb_crds::ids::{VlanId, Vni};
-use bb_crds::{ConditionType, Network};
 use ipnet::Ipv4Net;
 use kube::ResourceExt;
 
 use super::fabric::{AttachmentR, RegionR, names};
-use super::{Id, NetworkR, Problem, Resolved, TrunkKey, TrunkR, allowed, no_tenant};
+use super::{Id, NetworkR, Problem, Resolved, TrunkKey, TrunkR, allowed, in_force, no_tenant};
 use crate::world::{Key, World, deleting, uid};
 
 /// What VXLAN over IPv4 adds to a frame, in bytes (RFC 7348).
@@ -24,7 +24,8 @@ pub(super) fn resolve(world: &World, resolved: &mut Resolved) {
     let mut by_age: Vec<(&Key, &Arc<Network>)> = world.networks.iter().collect();
     by_age.sort_by_key(|(key, n)| {
         let created = n.creation_timestamp().map(|t| t.0);
-        (!accepted_as_written(n), created, (*key).clone())
+        let conditions = n.status.iter().flat_map(|s| &s.conditions);
+        (!in_force(n.as_ref(), conditions), created, (*key).clone())
     });
     let mut before: Vec<NetworkR> = Vec::new();
     for (key, network) in by_age {
@@ -38,17 +39,6 @@ pub(super) fn resolve(world: &World, resolved: &mut Resolved) {
             }
         }
     }
-}
-
-fn accepted_as_written(network: &Network) -> bool {
-    let holds = |type_: ConditionType| {
-        let mut conditions = network.status.iter().flat_map(|s| &s.conditions);
-        conditions.any(|c| {
-            let same = c.observed_generation == network.metadata.generation;
-            c.type_ == type_.as_str() && c.status == "True" && same
-        })
-    };
-    holds(ConditionType::Accepted) && holds(ConditionType::ResolvedRefs)
 }
 
 fn network_of(
