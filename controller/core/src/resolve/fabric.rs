@@ -123,9 +123,10 @@ pub(super) fn resolve(world: &World, resolved: &mut Resolved) {
     // As for networks: of two that cannot both be, the one in force has the right of way.
     let mut by_age: Vec<(&String, &Arc<Provider>)> = world.providers.iter().collect();
     by_age.sort_by_key(|(name, p)| {
-        let conditions = p.status.iter().flat_map(|s| &s.conditions);
+        let conditions = p.status.as_ref().map(|s| &s.conditions);
         let created = p.creation_timestamp().map(|t| t.0);
-        (!in_force(p.as_ref(), conditions), created, *name)
+        let in_force = in_force(p.metadata.generation, conditions);
+        (!in_force, created, *name)
     });
     for (name, provider) in by_age {
         if let Err(problem) = provider_of(world, name, provider, resolved) {

@@ -10,7 +10,6 @@ use bb_crds::instance::{InstanceType, Power};
 use bb_crds::{ConditionType, Reason};
 use ipnet::Ipv4Net;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::ResourceExt;
 
 use crate::world::{Key, Uid, World};
 
@@ -258,13 +257,10 @@ pub fn recorded_vmid(provider_id: Option<&str>) -> Option<Vmid> {
 }
 
 /// Whether an object was accepted as it is written now.
-fn in_force<'a>(
-    object: &impl ResourceExt,
-    conditions: impl Iterator<Item = &'a Condition> + Clone,
-) -> bool {
+fn in_force(generation: Option<i64>, conditions: Option<&Vec<Condition>>) -> bool {
     let holds = |type_: ConditionType| {
-        conditions.clone().any(|c| {
-            let same = c.observed_generation == object.meta().generation;
+        conditions.into_iter().flatten().any(|c| {
+            let same = c.observed_generation == generation;
             c.type_ == type_.as_str() && c.status == "True" && same
         })
     };

@@ -24,8 +24,9 @@ pub(super) fn resolve(world: &World, resolved: &mut Resolved) {
     let mut by_age: Vec<(&Key, &Arc<Network>)> = world.networks.iter().collect();
     by_age.sort_by_key(|(key, n)| {
         let created = n.creation_timestamp().map(|t| t.0);
-        let conditions = n.status.iter().flat_map(|s| &s.conditions);
-        (!in_force(n.as_ref(), conditions), created, (*key).clone())
+        let conditions = n.status.as_ref().map(|s| &s.conditions);
+        let in_force = in_force(n.metadata.generation, conditions);
+        (!in_force, created, (*key).clone())
     });
     let mut before: Vec<NetworkR> = Vec::new();
     for (key, network) in by_age {
