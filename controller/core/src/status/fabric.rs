@@ -6,9 +6,9 @@ use bb_crds::{ConditionType, Provider, Reason, Region};
 use itertools::Itertools;
 
 use super::{Change, FinalizerOp, Known, accepted_and_resolved, change as write, differs, judge};
-use crate::outcome::Contact;
+use crate::outcome::{ClaimState, Contact};
 use crate::resolve::Id;
-use crate::world::{deleting, finalized};
+use crate::world::{deleting, finalized, uid};
 
 pub(super) fn region(known: &Known<'_>, name: &str, object: &Region) -> Option<Change> {
     let id = Id::Region(name.to_owned());
@@ -205,8 +205,15 @@ fn provider_users(known: &Known<'_>, name: &str) -> String {
         .volumes
         .iter()
         .filter(|(_, v)| on(v.status.as_ref().and_then(|s| s.cluster.as_ref())));
+    // The VRF of a tenant can outlast its networks: while a line of somebody else names it.
+    let vrfs = known.world.tenants.iter().filter(|(_, t)| {
+        let claims = known.outcomes.routers.get(name).map(|r| &r.claims);
+        let found = claims.and_then(|claims| claims.get(&uid(t.as_ref())));
+        found.is_some_and(|(_, state)| *state != ClaimState::Absent)
+    });
     networks
         .map(|(key, _)| format!("network {key}"))
+        .chain(vrfs.map(|(name, _)| format!("tenant {name}")))
         .chain(instances.map(|(key, _)| format!("instance {key}")))
         .chain(volumes.map(|(key, _)| format!("volume {key}")))
         .take(5)

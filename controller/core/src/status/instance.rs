@@ -4,10 +4,10 @@ use bb_crds::condition::Verdict;
 use bb_crds::{ConditionType, Instance, InstanceStatus, Reason};
 
 use super::{
-    Change, FinalizerOp, Known, accepted_and_resolved, change as write, differs, held_back, judge,
-    recorded,
+    Change, FinalizerOp, Known, accepted_and_resolved, change as write, cluster_trouble, differs,
+    held_back, judge, recorded,
 };
-use crate::outcome::{ClusterOutcome, Contact};
+use crate::outcome::ClusterOutcome;
 use crate::proxmox::model::{GuestReport, GuestState};
 use crate::resolve::{Id, InstanceR};
 use crate::world::{Key, deleting, finalized, paused, uid};
@@ -105,25 +105,6 @@ fn gone(old: &InstanceStatus, report: Option<&GuestReport>) -> bool {
     old.provider_id.is_none() || report.is_some_and(|r| r.state == GuestState::Gone)
 }
 
-fn trouble(known: &Known<'_>, old: &InstanceStatus) -> Option<Verdict> {
-    let cluster = old.cluster.as_ref()?;
-    if !known.resolved.clusters.contains_key(cluster) {
-        let message = format!("cluster {cluster} has no usable Provider; bring it back");
-        return Some(Verdict::no(Reason::NotFound, message));
-    }
-    match &outcome(known, old)?.contact {
-        Contact::Never | Contact::Good => None,
-        Contact::Unreachable(text) => Some(Verdict::no(
-            Reason::Unreachable,
-            format!("cluster {cluster} does not answer: {text}"),
-        )),
-        Contact::Unauthorized(text) => Some(Verdict::no(
-            Reason::Unauthorized,
-            format!("cluster {cluster} refuses us: {text}; see Provider {cluster}"),
-        )),
-    }
-}
-
 fn programmed(
     known: &Known<'_>,
     object: &Instance,
@@ -142,7 +123,7 @@ fn programmed(
         );
         return kept
             .filter(|_| !seen)
-            .or_else(|| trouble(known, new))
+            .or_else(|| cluster_trouble(known, new.cluster.as_ref()))
             .unwrap_or_else(|| pending(new));
     };
     if let GuestState::VmidTaken { message } = &report.state {
@@ -227,6 +208,6 @@ fn going(
     if let Some(GuestState::Held { reason, message }) = report.map(|r| &r.state) {
         return Verdict::no(*reason, message);
     }
-    trouble(known, old)
+    cluster_trouble(known, old.cluster.as_ref())
         .unwrap_or_else(|| Verdict::no(Reason::Deleting, "the guest is being destroyed"))
 }

@@ -162,6 +162,37 @@ fn router_trouble(known: &Known<'_>, router: &str) -> Option<(Reason, String)> {
     }
 }
 
+/// Why a router of a Region has not let go of an object, where it says so or says nothing.
+fn kept_by_router(known: &Known<'_>, region: &str, uid: &str) -> Option<(Reason, String)> {
+    routers_of(known, region).find_map(|router| match claim_state(known, router, uid) {
+        Some(ClaimState::Absent) => None,
+        Some(ClaimState::Held { reason, message }) => {
+            Some((*reason, format!("router {router}: {message}")))
+        }
+        _ => router_trouble(known, router),
+    })
+}
+
+/// Why a cluster does not get on with what is on it.
+fn cluster_trouble(known: &Known<'_>, cluster: Option<&String>) -> Option<Verdict> {
+    let cluster = cluster?;
+    if !known.resolved.clusters.contains_key(cluster) {
+        let message = format!("cluster {cluster} has no usable Provider; bring it back");
+        return Some(Verdict::no(Reason::NotFound, message));
+    }
+    match &known.outcomes.clusters.get(cluster)?.contact {
+        Contact::Never | Contact::Good => None,
+        Contact::Unreachable(text) => Some(Verdict::no(
+            Reason::Unreachable,
+            format!("cluster {cluster} does not answer: {text}"),
+        )),
+        Contact::Unauthorized(text) => Some(Verdict::no(
+            Reason::Unauthorized,
+            format!("cluster {cluster} refuses us: {text}; see Provider {cluster}"),
+        )),
+    }
+}
+
 /// Why an object that is deleted and paused stays.
 fn held_back() -> Verdict {
     Verdict::no(

@@ -10,11 +10,11 @@ use itertools::Itertools;
 
 use super::{
     Change, FinalizerOp, Known, accepted_and_resolved, change as write, claim_state, differs,
-    held_back, judge, looked_at, recorded, router_trouble, routers_of,
+    held_back, judge, kept_by_router, looked_at, recorded, router_trouble, routers_of,
 };
 use crate::allocate::capacity;
 use crate::outcome::ClaimState;
-use crate::resolve::{Id, NetworkR};
+use crate::resolve::{Id, NetworkR, TrunkKey};
 use crate::world::{Key, deleting, finalized, paused, uid};
 
 pub(super) fn change(known: &Known<'_>, key: &Key, object: &Network) -> Option<Change> {
@@ -57,7 +57,7 @@ pub(super) fn change(known: &Known<'_>, key: &Key, object: &Network) -> Option<C
     };
     let ready = match problem {
         _ if deleting(object) && paused(object) => held_back(),
-        _ if deleting(object) => waiting_to_go(known, key, &old),
+        _ if deleting(object) => waiting_to_go(known, key, &uid(object), &old),
         Some(problem) => Verdict::no(problem.reason, &problem.message),
         None if programmed.holds == Some(true) => Verdict::yes(Reason::Ready, ""),
         None => programmed.clone(),
@@ -86,6 +86,13 @@ fn describe(known: &Known<'_>, network: &NetworkR, new: &mut NetworkStatus) {
         new.vni = Some(i64::from(grant.vni));
         new.vlans.clone_from(&grant.vlans);
     }
+    // What is recorded keeps its Provider from going: it ends once the router has let go.
+    new.vlans.retain(|vlan| {
+        let key = |t: &TrunkKey| t.router == vlan.router && t.interface == vlan.interface;
+        let let_go = [ClaimState::Absent, ClaimState::Programmed];
+        network.trunks.iter().any(|t| key(&t.key))
+            || !claim_state(known, &vlan.router, &network.uid).is_some_and(|s| let_go.contains(s))
+    });
     if let Some(next) = known.grants.addresses.get(&network.key) {
         new.next_address = Some(next.to_string());
     }
@@ -197,7 +204,7 @@ fn gone(known: &Known<'_>, key: &Key, object: &Network, old: &NetworkStatus) -> 
             .all(|name| claim_state(known, name, &uid) == Some(&ClaimState::Absent))
 }
 
-fn waiting_to_go(known: &Known<'_>, key: &Key, old: &NetworkStatus) -> Verdict {
+fn waiting_to_go(known: &Known<'_>, key: &Key, uid: &str, old: &NetworkStatus) -> Verdict {
     let users = known
         .world
         .users_of(key)
@@ -206,8 +213,7 @@ fn waiting_to_go(known: &Known<'_>, key: &Key, old: &NetworkStatus) -> Verdict {
         .join(", ");
     if users.is_empty() {
         let region = old.region.as_deref().unwrap_or_default();
-        let trouble = routers_of(known, region).find_map(|router| router_trouble(known, router));
-        return match trouble {
+        return match kept_by_router(known, region, uid) {
             Some((reason, message)) => Verdict::no(reason, message),
             None => Verdict::no(Reason::Deleting, "being taken off the routers"),
         };

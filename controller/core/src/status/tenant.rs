@@ -6,7 +6,7 @@ use itertools::Itertools;
 
 use super::{
     Change, FinalizerOp, Known, accepted_and_resolved, change as write, claim_state, differs,
-    held_back, judge, looked_at, recorded, router_trouble, routers_of,
+    held_back, judge, kept_by_router, looked_at, recorded, router_trouble, routers_of,
 };
 use crate::outcome::ClaimState;
 use crate::resolve::Id;
@@ -38,7 +38,7 @@ pub(super) fn change(known: &Known<'_>, name: &str, object: &Tenant) -> Option<C
     let ready = if deleting(object) && paused(object) {
         held_back()
     } else if deleting(object) {
-        going(known, name, &old)
+        going(known, name, &uid(object), &old)
     } else if accepted.1.holds != Some(true) {
         accepted.1.clone()
     } else if !owned {
@@ -131,7 +131,7 @@ fn gone(known: &Known<'_>, name: &str, object: &Tenant, old: &TenantStatus) -> b
             .all(|router| claim_state(known, router, &uid) == Some(&ClaimState::Absent))
 }
 
-fn going(known: &Known<'_>, name: &str, old: &TenantStatus) -> Verdict {
+fn going(known: &Known<'_>, name: &str, uid: &str, old: &TenantStatus) -> Verdict {
     let world = known.world;
     let instances = world.instances.keys().map(|k| ("instance", k));
     let volumes = world.volumes.keys().map(|k| ("volume", k));
@@ -145,12 +145,9 @@ fn going(known: &Known<'_>, name: &str, old: &TenantStatus) -> Verdict {
         .take(5)
         .join(", ");
     if left.is_empty() {
-        let routers = old
-            .routing
-            .iter()
-            .flat_map(|r| routers_of(known, &r.region));
-        let trouble = routers.into_iter().find_map(|r| router_trouble(known, r));
-        return trouble.map_or_else(
+        let mut regions = old.routing.iter();
+        let kept = regions.find_map(|r| kept_by_router(known, &r.region, uid));
+        return kept.map_or_else(
             || Verdict::no(Reason::Deleting, "its VRF is being taken off the routers"),
             |(reason, message)| Verdict::no(reason, message),
         );

@@ -5,10 +5,9 @@ use bb_crds::volume::AttachedTo;
 use bb_crds::{ConditionType, Reason, Volume, VolumeStatus};
 
 use super::{
-    Change, FinalizerOp, Known, accepted_and_resolved, change as write, differs, held_back, judge,
-    recorded,
+    Change, FinalizerOp, Known, accepted_and_resolved, change as write, cluster_trouble, differs,
+    held_back, judge, recorded,
 };
-use crate::outcome::Contact;
 use crate::proxmox::mark;
 use crate::proxmox::model::{VolumeReport, VolumeState};
 use crate::resolve::Id;
@@ -116,7 +115,7 @@ fn programmed(
         );
         return kept
             .filter(|_| !seen)
-            .or_else(|| trouble(known, new))
+            .or_else(|| cluster_trouble(known, new.cluster.as_ref()))
             .unwrap_or_else(|| Verdict::no(Reason::Pending, "about to be made"));
     };
     attach(known, object, new, report);
@@ -154,25 +153,6 @@ fn attach(known: &Known<'_>, object: &Volume, new: &mut VolumeStatus, report: &V
     }
 }
 
-fn trouble(known: &Known<'_>, status: &VolumeStatus) -> Option<Verdict> {
-    let cluster = status.cluster.as_ref()?;
-    if !known.resolved.clusters.contains_key(cluster) {
-        let message = format!("cluster {cluster} has no usable Provider; bring it back");
-        return Some(Verdict::no(Reason::NotFound, message));
-    }
-    match &known.outcomes.clusters.get(cluster)?.contact {
-        Contact::Never | Contact::Good => None,
-        Contact::Unreachable(text) => Some(Verdict::no(
-            Reason::Unreachable,
-            format!("cluster {cluster} does not answer: {text}"),
-        )),
-        Contact::Unauthorized(text) => Some(Verdict::no(
-            Reason::Unauthorized,
-            format!("cluster {cluster} refuses us: {text}; see Provider {cluster}"),
-        )),
-    }
-}
-
 fn going(known: &Known<'_>, status: &VolumeStatus, report: Option<&VolumeReport>) -> Verdict {
     if let Some(VolumeState::Held { reason, message }) = report.map(|r| &r.state) {
         return Verdict::no(*reason, message);
@@ -186,5 +166,6 @@ fn going(known: &Known<'_>, status: &VolumeStatus, report: Option<&VolumeReport>
             ),
         );
     }
-    trouble(known, status).unwrap_or_else(|| Verdict::no(Reason::Deleting, "being removed"))
+    cluster_trouble(known, status.cluster.as_ref())
+        .unwrap_or_else(|| Verdict::no(Reason::Deleting, "being removed"))
 }

@@ -259,3 +259,60 @@ fn what_is_on_a_router_that_cannot_be_understood_is_not_forgotten() {
     assert!(kit.gone(&tenant("acme")));
     assert_eq!(kit.on_targets(), Kit::two_sites().on_targets());
 }
+
+#[test]
+fn a_router_that_does_not_let_go_is_named_with_its_words() {
+    let mut kit = Kit::acme();
+    let db = network("acme/db");
+    let refusal = (kit.uid(&db), "the commit failed".to_owned());
+    kit.routers.get_mut("r1").unwrap().refuses.extend([refusal]);
+    kit.delete(&db);
+    kit.settle_with(nothing_is_left_alone);
+    assert_says(
+        &kit,
+        &db,
+        Reason::Refused,
+        &["router r1: the commit failed"],
+    );
+    kit.routers.get_mut("r1").unwrap().refuses.clear();
+    kit.settle();
+    assert!(kit.gone(&db));
+    // Somebody put an interface of theirs into the tenant's VRF.
+    let theirs = ["interfaces", "ethernet", "eth7", "vrf", "bb1000"];
+    kit.routers.get_mut("r2").unwrap().running.set(&theirs);
+    kit.delete(&tenant("acme"));
+    kit.settle_with(nothing_is_left_alone);
+    let words = [
+        "router r2",
+        "`interfaces ethernet eth7 vrf bb1000`",
+        "remove that line",
+    ];
+    assert_says(&kit, &tenant("acme"), Reason::Waiting, &words);
+    // The router's Provider stays as long as something of ours is on it.
+    kit.delete(&provider("r2"));
+    kit.settle_with(nothing_is_left_alone);
+    assert_says(&kit, &provider("r2"), Reason::Waiting, &["tenant acme"]);
+    let theirs = theirs.map(str::to_owned).to_vec();
+    kit.routers.get_mut("r2").unwrap().running.remove(&theirs);
+    kit.settle();
+    assert!(kit.gone(&tenant("acme")) && kit.gone(&provider("r2")));
+    assert_eq!(kit.on_targets(), Kit::two_sites().on_targets());
+}
+
+#[test]
+fn a_router_that_a_network_has_left_can_go() {
+    let mut kit = Kit::acme();
+    let web = network("acme/web");
+    assert_eq!(kit.status(&web, "/vlans").as_array().unwrap().len(), 2);
+    kit.set(&web, "zones", json!(["north"]));
+    kit.settle_with(nothing_is_left_alone);
+    assert_eq!(kit.status(&web, "/vlans").as_array().unwrap().len(), 1);
+    kit.delete(&provider("r2"));
+    kit.settle_with(nothing_is_left_alone);
+    assert!(kit.gone(&provider("r2")));
+    assert!(kit.ready(&web));
+    assert_eq!(
+        kit.routers["r2"].running,
+        Kit::two_sites().routers["r2"].running
+    );
+}
