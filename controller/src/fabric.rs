@@ -85,14 +85,14 @@ async fn pass(shared: &Shared) -> Result<(), ApiError> {
             Some((name.clone(), desired))
         })
         .collect();
-    let asked = Asked::of(&routers, &clusters);
+    let asked = Arc::new(Asked::of(&routers, &clusters));
     let generation = |p: &bb_crds::Provider| p.metadata.generation.unwrap_or(0);
     let generations = world
         .providers
         .iter()
         .map(|(n, p)| (n.clone(), generation(p)))
         .collect();
-    shared.ask(routers, clusters, generations);
+    shared.ask(routers, clusters, generations, Arc::clone(&asked));
     let outcomes = shared.outcomes();
     let by_uid = world
         .instances

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use bb_core::outcome::Outcomes;
+use bb_core::outcome::{Asked, Outcomes};
 use bb_core::{proxmox, vyos};
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::ObjectRef;
@@ -40,7 +40,20 @@ struct Board {
     routers: BTreeMap<String, Arc<vyos::Desired>>,
     clusters: BTreeMap<String, Arc<proxmox::model::Desired>>,
     generations: BTreeMap<String, i64>,
+    asked: Arc<Asked>,
     outcomes: Outcomes,
+}
+
+impl Board {
+    fn note(&mut self) {
+        let Self {
+            outcomes,
+            asked,
+            generations,
+            ..
+        } = self;
+        outcomes.note(asked, |name| generations.contains_key(name));
+    }
 }
 
 impl Shared {
@@ -126,6 +139,7 @@ impl Shared {
         routers: BTreeMap<String, vyos::Desired>,
         clusters: BTreeMap<String, proxmox::model::Desired>,
         generations: BTreeMap<String, i64>,
+        asked: Arc<Asked>,
     ) {
         let mut board = self.board();
         // Another endpoint or Secret name changes nothing that is asked for.
@@ -159,6 +173,8 @@ impl Shared {
             .into_iter()
             .map(|(n, d)| (n, Arc::new(d)))
             .collect();
+        board.asked = asked;
+        board.note();
         drop(board);
         for name in changed {
             self.wake_target(&name);
@@ -179,7 +195,10 @@ impl Shared {
 
     /// Records what a pass over a target found, and has the objects' status follow.
     pub(crate) fn found(&self, change: impl FnOnce(&mut Outcomes)) {
-        change(&mut self.board().outcomes);
+        let mut board = self.board();
+        change(&mut board.outcomes);
+        board.note();
+        drop(board);
         self.wake_fabric();
     }
 }

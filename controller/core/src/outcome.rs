@@ -19,6 +19,23 @@ pub struct Outcomes {
     pub clusters: BTreeMap<String, ClusterOutcome>,
 }
 
+impl Outcomes {
+    /// Takes note of what is asked now. What was found when something else was asked is no
+    /// answer any more, also not when the old is asked once more: in between a router may have
+    /// been sent the other. And what is no target any more is forgotten.
+    pub fn note(&mut self, asked: &Asked, is_target: impl Fn(&str) -> bool) {
+        self.routers.retain(|name, _| is_target(name));
+        self.clusters.retain(|name, _| is_target(name));
+        for (name, router) in &mut self.routers {
+            for (uid, (was_asked, state)) in &mut router.claims {
+                if asked.asks(name, uid).is_some_and(|now| now != *was_asked) {
+                    *state = ClaimState::Pending;
+                }
+            }
+        }
+    }
+}
+
 /// Whether a target answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Contact {
@@ -144,12 +161,17 @@ impl Asked {
         asked_for
     }
 
+    fn asks(&self, router: &str, uid: &str) -> Option<u64> {
+        let (asked, _) = self.routers.get(router)?.get(uid)?;
+        Some(*asked)
+    }
+
     /// What a router found of an object, if that is still what is asked.
     #[must_use]
     pub fn claim<'a>(&self, seen: &'a Outcomes, router: &str, uid: &str) -> Option<&'a ClaimState> {
-        let (asked, _) = self.routers.get(router)?.get(uid)?;
+        let asked = self.asks(router, uid)?;
         let (was_asked, state) = seen.routers.get(router)?.claims.get(uid)?;
-        (was_asked == asked).then_some(state)
+        (*was_asked == asked).then_some(state)
     }
 
     /// Whether a router is asked to have something of an object.
@@ -217,4 +239,49 @@ pub fn digest(of: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vyos::{Claim, Desired, Lines};
+
+    fn asking(want: Want) -> Asked {
+        let claims = vec![Claim {
+            owner: "net".to_owned(),
+            label: String::new(),
+            want,
+        }];
+        let desired = Desired {
+            installation: String::new(),
+            claims,
+        };
+        Asked::of(&[("r1".to_owned(), desired)].into(), &BTreeMap::new())
+    }
+
+    #[test]
+    fn what_was_found_before_something_else_was_asked_is_no_answer() {
+        let absent = asking(Want::Absent);
+        let present = asking(Want::Present {
+            roots: Vec::new(),
+            lines: Lines::default(),
+        });
+        let mut seen = Outcomes::default();
+        let router = seen.routers.entry("r1".to_owned()).or_default();
+        let found = (asked(&Want::Absent), ClaimState::Absent);
+        router.claims.insert("net".to_owned(), found);
+        seen.note(&absent, |_| true);
+        assert_eq!(absent.claim(&seen, "r1", "net"), Some(&ClaimState::Absent));
+        // It is asked to be there, and a moment later not to be: the router may be at it.
+        seen.note(&present, |_| true);
+        assert_eq!(present.claim(&seen, "r1", "net"), None);
+        seen.note(&absent, |_| true);
+        assert_eq!(absent.claim(&seen, "r1", "net"), Some(&ClaimState::Pending));
+        // A router that is asked nothing is sent nothing: what was found there stands.
+        let before = seen.clone();
+        seen.note(&Asked::default(), |_| true);
+        assert_eq!(seen, before);
+        seen.note(&absent, |_| false);
+        assert_eq!(seen, Outcomes::default());
+    }
 }
