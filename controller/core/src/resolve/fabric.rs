@@ -10,7 +10,7 @@ use bb_crds::{ConditionType, Provider, Reason, Region};
 use kube::ResourceExt;
 
 use super::{Id, Problem, Resolved, TrunkKey, in_force};
-use crate::world::World;
+use crate::world::{World, deleting};
 
 /// A Region, understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +80,8 @@ pub struct ClusterR {
     pub tasks: usize,
     /// Nothing is written to it.
     pub observe_only: bool,
+    /// It is being deleted: what is on it stays, and nothing new is put there.
+    pub leaving: bool,
     /// The tenants that may use it; empty means all.
     pub tenants: Vec<String>,
 }
@@ -264,6 +266,7 @@ fn cluster_of(
         clones: usize::try_from(proxmox.limits.clones).unwrap_or(1),
         tasks: usize::try_from(proxmox.limits.tasks).unwrap_or(1),
         observe_only: spec.management_policy == ManagementPolicy::Observe,
+        leaving: deleting(provider),
         tenants: spec.tenants.clone(),
     };
     Ok((cluster, problem))

@@ -245,6 +245,9 @@ impl Reading<'_> {
                 )));
             }
         }
+        if status.is_none_or(|s| s.cluster.is_none()) {
+            self.without_leaving(&mut places)?;
+        }
         if let Some(zone) = zone {
             places.retain(|name| self.resolved.clusters[*name].zone == *zone);
             if places.is_empty() {
@@ -289,6 +292,19 @@ impl Reading<'_> {
                 names(offered.into_iter())
             ))
         })
+    }
+
+    /// Nothing new is put on a cluster whose Provider is being deleted: it would never go.
+    fn without_leaving(&self, places: &mut BTreeSet<&String>) -> Result<(), Problem> {
+        let all = places.clone();
+        places.retain(|name| !self.resolved.clusters[*name].leaving);
+        if places.is_empty() {
+            return Err(Problem::waiting(format!(
+                "spec.networks: they are on cluster {} only, whose Provider is being deleted; name other networks, or have an operator attach another cluster",
+                names(all.into_iter())
+            )));
+        }
+        Ok(())
     }
 
     fn image(&self, cluster: &str) -> Result<ImageR, Problem> {

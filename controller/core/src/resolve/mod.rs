@@ -245,7 +245,7 @@ pub fn resolve(world: &World) -> Resolved {
     network::resolve(world, &mut resolved);
     volume::resolve(world, &mut resolved);
     instance::resolve(world, &mut resolved);
-    volume::place(world, &mut resolved);
+    volume::place(&mut resolved);
     resolved
 }
 

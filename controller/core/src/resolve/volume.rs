@@ -51,7 +51,7 @@ pub(super) fn resolve(world: &World, resolved: &mut Resolved) {
 }
 
 /// Puts what waited for an instance where that instance is.
-pub(super) fn place(_world: &World, resolved: &mut Resolved) {
+pub(super) fn place(resolved: &mut Resolved) {
     for (key, draft) in std::mem::take(&mut resolved.unplaced) {
         let user = draft
             .user
@@ -174,6 +174,7 @@ fn candidates(
             && allowed(tenant_regions, &cluster.region)
             && spec.zone.as_ref().is_none_or(|zone| *zone == cluster.zone)
             && allowed(&cluster.tenants, tenant)
+            && !cluster.leaving
     };
     let placed: Vec<(&String, &ClusterR)> = resolved.clusters.iter().filter(in_place).collect();
     if placed.is_empty() {

@@ -316,3 +316,24 @@ fn a_router_that_a_network_has_left_can_go() {
         Kit::two_sites().routers["r2"].running
     );
 }
+
+#[test]
+fn nothing_new_is_put_on_a_cluster_that_is_to_go() {
+    let mut kit = full();
+    kit.delete(&provider("c1"));
+    kit.settle();
+    kit.machine("acme/new", "web");
+    kit.machine("acme/stays-out", "db");
+    kit.volume("acme/new", json!({"size": "1Gi"}));
+    kit.settle();
+    assert_eq!(kit.status(&instance("acme/new"), "/cluster"), "c2");
+    assert_eq!(kit.status(&volume("acme/new"), "/cluster"), "c2");
+    let words = ["spec.networks", "cluster c1", "being deleted"];
+    assert_says(&kit, &instance("acme/stays-out"), Reason::Waiting, &words);
+    assert!(kit.ready(&instance("acme/pg")), "what is there works on");
+    for id in [instance("acme/pg"), volume("acme/pgdata")] {
+        kit.delete(&id);
+    }
+    kit.settle_with(nothing_is_left_alone);
+    assert!(kit.gone(&provider("c1")));
+}
