@@ -49,11 +49,16 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) -> anyhow:
         .with_config(Config::default().concurrency(concurrency))
         .reconcile_on(woken)
         .graceful_shutdown_on(stop.clone().cancelled_owned())
-        .run(pass, |_, failed, context| again(failed, &context), context)
-        .for_each(|result| async move {
+        .run(
+            pass,
+            |_, failed, context| again(failed, &context),
+            Arc::clone(&context),
+        )
+        .for_each(|result| async {
             match result {
+                Ok(_) => {}
                 // A target that is gone, woken once more.
-                Ok(_) | Err(ControllerError::ObjectNotFound(_)) => {}
+                Err(ControllerError::ObjectNotFound(gone)) => forget(&context, &gone.name).await,
                 Err(error) => {
                     tracing::debug!(
                         error = &error as &dyn std::error::Error,
@@ -91,6 +96,12 @@ async fn pass(provider: Arc<Provider>, context: Arc<Context>) -> Result<Action, 
     let wait = next?;
     shared.failures.succeeded(&name);
     Ok(Action::requeue(wait))
+}
+
+/// A new target of the same name begins anew.
+async fn forget(context: &Context, name: &str) {
+    context.sessions.lock().await.remove(name);
+    context.shared.failures.succeeded(name);
 }
 
 fn again(failed: &PassFailed, context: &Context) -> Action {
