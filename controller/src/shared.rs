@@ -146,6 +146,7 @@ impl Shared {
         let mut changed: Vec<String> = Vec::new();
         for (name, generation) in &generations {
             if board.generations.get(name) != Some(generation) {
+                board.outcomes.provider_changed(name);
                 changed.push(name.clone());
             }
         }

@@ -34,6 +34,17 @@ impl Outcomes {
             }
         }
     }
+
+    /// A target's Provider is another than it was asked by: whether that one is any good is
+    /// known after the next pass.
+    pub fn provider_changed(&mut self, name: &str) {
+        if let Some(router) = self.routers.get_mut(name) {
+            router.contact = Contact::Never;
+        }
+        if let Some(cluster) = self.clusters.get_mut(name) {
+            cluster.contact = Contact::Never;
+        }
+    }
 }
 
 /// Whether a target answers.
@@ -257,6 +268,17 @@ mod tests {
             claims,
         };
         Asked::of(&[("r1".to_owned(), desired)].into(), &BTreeMap::new())
+    }
+
+    #[test]
+    fn a_provider_that_was_changed_is_not_known_to_answer() {
+        let mut seen = Outcomes::default();
+        let router = seen.routers.entry("r1".to_owned()).or_default();
+        router.contact = Contact::Good;
+        seen.provider_changed("r2");
+        assert_eq!(seen.routers["r1"].contact, Contact::Good);
+        seen.provider_changed("r1");
+        assert_eq!(seen.routers["r1"].contact, Contact::Never);
     }
 
     #[test]
