@@ -284,7 +284,7 @@ impl RouterSession {
             let claim = desired.claims.iter().find(|c| c.owner == *owner);
             let refusal = Refusal {
                 asked: claim.map_or(0, |c| asked(&c.want)),
-                message: error.to_string(),
+                message: words_for(owner, &list, error),
                 until: Instant::now() + ASIDE,
             };
             self.aside.insert(owner.clone(), refusal);
@@ -295,6 +295,33 @@ impl RouterSession {
                 .collect(),
         ])
     }
+}
+
+/// What a router said of one object's commands: what it said of others' is theirs to know.
+fn words_for(owner: &Uid, sent: &[Command], error: &RouterError) -> String {
+    let RouterError::Refused { nodes, said, .. } = error else {
+        return error.to_string();
+    };
+    let (mut mine, mut my_words) = (Vec::new(), Vec::new());
+    for (node, words) in nodes.iter().zip(said) {
+        if offenders(sent, std::slice::from_ref(node), words).contains(owner) {
+            mine.push(node.clone());
+            my_words.push(words.clone());
+        }
+    }
+    if mine.is_empty() {
+        return error.to_string();
+    }
+    let text = mine.iter().zip(&my_words);
+    let text: Vec<String> = text
+        .map(|(node, words)| format!("{}: {words}", node.join(" ")))
+        .collect();
+    let alone = RouterError::Refused {
+        text: text.join("; "),
+        nodes: mine,
+        said: my_words,
+    };
+    alone.to_string()
 }
 
 /// A list in two, each object's commands together.
@@ -369,4 +396,40 @@ fn underlay(shared: &Shared, provider: &Provider, running: &Lines) -> Option<Str
         > 1;
     let asn = world.regions.get(region)?.spec.asn;
     missing_underlay(running, asn).filter(|_| several)
+}
+
+#[cfg(test)]
+mod tests {
+    use bb_core::vyos::lines::words;
+
+    use super::*;
+
+    fn set(owner: &str, path: &str) -> Command {
+        Command {
+            owner: owner.to_owned(),
+            verb: Verb::Set,
+            path: words(path),
+        }
+    }
+
+    #[test]
+    fn who_is_refused_is_told_of_itself_and_the_others_go_on() {
+        let list = vec![
+            set("a", "interfaces vxlan vxlan10001 vni 10001"),
+            set("b", "interfaces vxlan vxlan10002 vni 10002"),
+            set("c", "interfaces dummy dum1"),
+        ];
+        let node = |n: u32| words(&format!("interfaces vxlan vxlan{n}"));
+        let error = RouterError::Refused {
+            text: "whole".to_owned(),
+            nodes: vec![node(10_002), node(10_001)],
+            said: vec!["no room".to_owned(), "no source".to_owned()],
+        };
+        let mut session = RouterSession::default();
+        let rest = session.set_aside(&Desired::default(), list, &error);
+        assert_eq!(rest, Some(vec![vec![set("c", "interfaces dummy dum1")]]));
+        let message = |owner: &str| session.aside[owner].message.clone();
+        assert!(message("a").ends_with("interfaces vxlan vxlan10001: no source"));
+        assert!(message("b").ends_with("interfaces vxlan vxlan10002: no room"));
+    }
 }
