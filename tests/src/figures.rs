@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 
 /// What is measured, and what it may be at most.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Figure {
-    pub(crate) name: &'static str,
+pub struct Figure {
+    pub name: &'static str,
     /// What the value counts, in the plural.
-    pub(crate) unit: &'static str,
+    pub unit: &'static str,
     /// What the value may be at most; `None` where it depends on the machine or on chance.
-    pub(crate) goal: Option<f64>,
+    pub goal: Option<f64>,
     /// How it is measured, for a cell of a table.
-    pub(crate) how: &'static str,
+    pub how: &'static str,
 }
 
 /// A figure with a goal.
@@ -41,7 +41,7 @@ const fn varies(name: &'static str, unit: &'static str, how: &'static str) -> Fi
 
 /// What came out the same in every run. Where both lives give a value, the higher counts.
 #[rustfmt::skip]
-pub(crate) const COUNTS: [Figure; 25] = [
+pub const COUNTS: [Figure; 25] = [
     at_most("proxmox_requests_per_vm", 10.0, "calls", "calls whose path or body names the machine, until Ready; the most for one"),
     at_most("proxmox_writes_per_vm", 5.0, "calls", "those of them that are no GET"),
     at_most("proxmox_requests_per_container", 5.0, "calls", "the same for a container"),
@@ -71,7 +71,7 @@ pub(crate) const COUNTS: [Figure; 25] = [
 
 /// What is not the same in every run: times, and counts that depend on what meets in a pass.
 #[rustfmt::skip]
-pub(crate) const VARYING: [Figure; 10] = [
+pub const VARYING: [Figure; 10] = [
     varies("cluster_start", "s", "from no process to an API server with the definitions and roles"),
     varies("site_start", "s", "the same, with stand-ins and controller, until the Providers are Ready"),
     varies("apply_to_all_ready", "s", "from the first apply until every object is Ready"),
@@ -85,10 +85,10 @@ pub(crate) const VARYING: [Figure; 10] = [
 ];
 
 /// Values by the name of their figure.
-pub(crate) type Values = BTreeMap<&'static str, f64>;
+pub type Values = BTreeMap<&'static str, f64>;
 
 /// Where a page has the table that is written by a program.
-pub(crate) fn markers(name: &str) -> (String, String) {
+pub fn markers(name: &str) -> (String, String) {
     (
         format!("<!-- {name} -->"),
         format!("<!-- end of {name} -->"),
@@ -96,7 +96,7 @@ pub(crate) fn markers(name: &str) -> (String, String) {
 }
 
 /// The figures whose value is missing or above its goal, in words.
-pub(crate) fn missed(figures: &[Figure], values: &Values) -> Vec<String> {
+pub fn missed(figures: &[Figure], values: &Values) -> Vec<String> {
     let verdict = |f: &Figure| match (values.get(f.name), f.goal) {
         (None, _) => Some(format!("{} was not measured", f.name)),
         (Some(value), Some(goal)) if *value > goal => Some(format!(
@@ -111,7 +111,7 @@ pub(crate) fn missed(figures: &[Figure], values: &Values) -> Vec<String> {
 }
 
 /// A table with a row for each figure that was measured, in the order of the figures.
-pub(crate) fn table(figures: &[Figure], values: &Values) -> String {
+pub fn table(figures: &[Figure], values: &Values) -> String {
     let mut text = "| figure | value | goal | how it is measured |\n|---|---|---|---|\n".to_owned();
     for figure in figures {
         let Some(value) = values.get(figure.name) else {
@@ -134,7 +134,7 @@ pub(crate) fn table(figures: &[Figure], values: &Values) -> String {
 }
 
 /// `{name: {value, goal}}`, the goal null where there is none.
-pub(crate) fn document(figures: &[Figure], values: &Values) -> Value {
+pub fn document(figures: &[Figure], values: &Values) -> Value {
     let rounded = |value: f64| (value * 100.0).round() / 100.0;
     figures
         .iter()
@@ -150,7 +150,7 @@ pub(crate) fn document(figures: &[Figure], values: &Values) -> Value {
 ///
 /// # Errors
 /// When the page lacks a marker.
-pub(crate) fn replaced(page: &str, name: &str, between: &str) -> Result<String> {
+pub fn replaced(page: &str, name: &str, between: &str) -> Result<String> {
     let (begin, end) = markers(name);
     let lacks = |marker: &str| format!("the page lacks the marker {marker}");
     let (before, rest) = page.split_once(&begin).with_context(|| lacks(&begin))?;
@@ -169,7 +169,7 @@ fn number(value: f64) -> String {
 
 /// What a call to a cluster is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum About {
+pub enum About {
     /// One virtual machine: cluster and VMID.
     Machine(String, String),
     /// One container.
@@ -183,7 +183,7 @@ pub(crate) enum About {
 }
 
 /// Tells what a call to a cluster is about, by its path and the guest number in its body.
-pub(crate) fn about(entry: &Entry) -> About {
+pub fn about(entry: &Entry) -> About {
     let text = |key: &str| match &entry.body[key] {
         Value::String(text) => text.clone(),
         other => other.to_string(),
@@ -208,7 +208,7 @@ pub(crate) fn about(entry: &Entry) -> About {
 }
 
 /// How often each is called for. A number is that of the guest which other calls name so.
-pub(crate) fn by_subject(entries: &[Entry]) -> BTreeMap<About, usize> {
+pub fn by_subject(entries: &[Entry]) -> BTreeMap<About, usize> {
     let mut counts: BTreeMap<About, usize> = BTreeMap::new();
     let mut numbers = Vec::new();
     for entry in entries {
@@ -230,28 +230,28 @@ pub(crate) fn by_subject(entries: &[Entry]) -> BTreeMap<About, usize> {
 }
 
 /// Whether a call to a router changes what runs or what is saved.
-pub(crate) fn changes_router(entry: &Entry) -> bool {
+pub fn changes_router(entry: &Entry) -> bool {
     let paths = ["/configure", "/configure-section", "/config-file"];
     entry.method != "COMMIT" && paths.contains(&entry.path.as_str())
 }
 
 /// Whether a call to a router only reads.
-pub(crate) fn reads_router(entry: &Entry) -> bool {
+pub fn reads_router(entry: &Entry) -> bool {
     entry.method != "COMMIT" && !changes_router(entry)
 }
 
 /// What an object costs on a router.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Commands {
+pub struct Commands {
     /// Its share of the DHCP server.
-    pub(crate) pool: usize,
+    pub pool: usize,
     /// The rest.
-    pub(crate) own: usize,
+    pub own: usize,
 }
 
 /// Counts the `set` commands by the words after the owner in the mark of their node, like
 /// `network acme/web`; those below no marked node under the empty name.
-pub(crate) fn commands_by_owner(entries: &[Entry]) -> BTreeMap<String, Commands> {
+pub fn commands_by_owner(entries: &[Entry]) -> BTreeMap<String, Commands> {
     let lists = entries
         .iter()
         .filter(|e| e.method == "POST" && e.path == "/configure");
@@ -298,7 +298,7 @@ pub(crate) fn commands_by_owner(entries: &[Entry]) -> BTreeMap<String, Commands>
 ///
 /// # Errors
 /// When a time in the journal is none.
-pub(crate) fn passes(entries: &[Entry], gap_ms: i64) -> Result<Vec<usize>> {
+pub fn passes(entries: &[Entry], gap_ms: i64) -> Result<Vec<usize>> {
     let mut times: Vec<i64> = entries
         .iter()
         .map(|e| Ok(e.time.parse::<Timestamp>()?.as_millisecond()))
@@ -315,7 +315,7 @@ pub(crate) fn passes(entries: &[Entry], gap_ms: i64) -> Result<Vec<usize>> {
 
 /// Writes of a user to the API, from lines of an audit log: resource and `namespace/name` of
 /// what is written, and how often.
-pub(crate) fn api_writes(lines: &[String], user: &str) -> BTreeMap<(String, String), usize> {
+pub fn api_writes(lines: &[String], user: &str) -> BTreeMap<(String, String), usize> {
     let mut counts = BTreeMap::new();
     let events = lines
         .iter()
@@ -338,7 +338,7 @@ pub(crate) fn api_writes(lines: &[String], user: &str) -> BTreeMap<(String, Stri
 }
 
 /// The most writes to one object of a resource.
-pub(crate) fn most_of(writes: &BTreeMap<(String, String), usize>, resource: &str) -> Result<f64> {
+pub fn most_of(writes: &BTreeMap<(String, String), usize>, resource: &str) -> Result<f64> {
     let of = writes.iter().filter(|((kind, _), _)| kind == resource);
     let most = of.map(|(_, count)| *count).max();
     let most = most.with_context(|| format!("nothing was written to {resource}"))?;

@@ -1,5 +1,6 @@
 //! Turns a management cluster, routers and hypervisor clusters into one place to test in.
 
+pub mod figures;
 pub mod site;
 
 pub use site::{Site, SiteOptions};

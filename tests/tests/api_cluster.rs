@@ -70,7 +70,7 @@ fn pids(cluster: &Cluster) -> Vec<i32> {
 fn processes_of(dir: &Path) -> Vec<PathBuf> {
     let dir = dir.display().to_string();
     std::fs::read_dir("/proc")
-        .unwrap()
+        .expect("the kernel lists processes")
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| {
             std::fs::read(path.join("cmdline"))

@@ -1,5 +1,11 @@
 //! The definitions on a real API server: what it takes, what it refuses and with which words.
 
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::too_many_lines,
+    reason = "rows of a table are made to be given away"
+)]
+
 use anyhow::{Context as _, Result};
 use bb_lab_harness::{paths, shared};
 use bb_tests::site::{client_of, documents};

@@ -1,5 +1,11 @@
 //! Bad input that only other objects show is answered in a condition, and nothing is sent.
 
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::too_many_lines,
+    reason = "rows of a table are made to be given away"
+)]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

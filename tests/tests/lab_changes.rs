@@ -1,5 +1,10 @@
 //! What a user changes on what runs: sizes, power, networks, volumes, protection, policy.
 
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "rows of a table are made to be given away"
+)]
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -386,10 +391,11 @@ async fn a_network_leaves_and_joins_a_zone() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_person_changed_on_a_router_is_put_right_and_foreign_lines_stay() -> Result<()> {
-    let mut options = SiteOptions::default();
-    options.flags = ["--active-poll", "100", "--backoff", "200", "--poll", "1"]
-        .map(str::to_owned)
-        .to_vec();
+    let flags = ["--active-poll", "100", "--backoff", "200", "--poll", "1"];
+    let options = SiteOptions {
+        flags: flags.map(str::to_owned).to_vec(),
+        ..SiteOptions::default()
+    };
     let site = Site::start(options).await?;
     site.apply_dir("examples/acme").await?;
     site.all_ready(BOUND).await?;

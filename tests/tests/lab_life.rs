@@ -1,5 +1,10 @@
 //! The whole road: manifests become router configuration and running guests, and back to nothing.
 
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "rows of a table are made to be given away"
+)]
+
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};

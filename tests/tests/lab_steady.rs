@@ -12,11 +12,11 @@ const BOUND: Duration = Duration::from_secs(120);
 const PASSES: u64 = 10;
 
 fn options() -> SiteOptions {
-    let mut options = SiteOptions::default();
-    options.flags = ["--active-poll", "100", "--backoff", "200", "--poll", "1"]
-        .map(str::to_owned)
-        .to_vec();
-    options
+    let flags = ["--active-poll", "100", "--backoff", "200", "--poll", "1"];
+    SiteOptions {
+        flags: flags.map(str::to_owned).to_vec(),
+        ..SiteOptions::default()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

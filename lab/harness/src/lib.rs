@@ -9,7 +9,6 @@ mod client;
 mod cluster;
 mod controller;
 mod external;
-pub mod figures;
 pub mod journal;
 mod kubeconfig;
 pub mod lab;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use bb_lab_harness::lab::{self, Up, WithController};
-use bb_lab_harness::{Progress, figures, journal};
+use bb_lab_harness::{Progress, journal};
 use clap::{Parser, Subcommand};
 
 /// A management cluster, two routers, two hypervisor clusters and the controller, on one machine.
@@ -42,33 +42,8 @@ enum Verb {
         #[arg(long)]
         target: Option<String>,
     },
-    /// Prints the figures of a run as a table, and writes them to a file.
-    Figures(FigureArgs),
     /// Lists the processes of the lab; fails unless all of them run.
     Status,
-}
-
-#[derive(clap::Args)]
-struct FigureArgs {
-    /// The folder with the journals of the run.
-    #[arg(long)]
-    journal: PathBuf,
-    /// The audit log of the run.
-    #[arg(long)]
-    audit: PathBuf,
-    #[arg(long)]
-    instances: u32,
-    #[arg(long)]
-    networks: u32,
-    /// Objects of any kind in the tenant's manifests.
-    #[arg(long)]
-    objects: u32,
-    /// How long a phase took, as NAME=SECONDS.
-    #[arg(long = "phase", value_parser = phase)]
-    phases: Vec<(String, f64)>,
-    /// The file to write: {name: {value, goal}}.
-    #[arg(long)]
-    json: PathBuf,
 }
 
 fn phase(text: &str) -> Result<(String, f64), String> {
@@ -118,10 +93,6 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         }
         Verb::Journal { last, target } => {
             show_journal(&cli.dir, last, target.as_deref())?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Verb::Figures(args) => {
-            show_figures(args)?;
             Ok(ExitCode::SUCCESS)
         }
         Verb::Status => status(&cli.dir),
@@ -174,29 +145,4 @@ fn show_journal(dir: &Path, last: usize, target: Option<&str>) -> Result<()> {
         writeln!(out, "{line}")?;
     }
     Ok(())
-}
-
-fn show_figures(args: FigureArgs) -> Result<()> {
-    let FigureArgs {
-        journal,
-        audit,
-        instances,
-        networks,
-        objects,
-        phases,
-        json,
-    } = args;
-    let entries = journal::read(&journal)?;
-    let writes = figures::api_writes(&audit, lab::CONTROLLER_USER)?;
-    let scale = figures::Scale {
-        instances,
-        networks,
-        objects,
-    };
-    let mut values = figures::of_run(&entries, writes, scale);
-    values.extend(phases);
-    let shown = figures::with_goals(&values);
-    let text = serde_json::to_string_pretty(&shown).context("cannot render the figures")?;
-    std::fs::write(&json, text).with_context(|| format!("cannot write {}", json.display()))?;
-    write!(std::io::stdout().lock(), "{}", figures::table(&shown)).context("cannot write")
 }

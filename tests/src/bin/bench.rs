@@ -15,10 +15,7 @@ use clap::Parser as _;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-#[path = "../figures.rs"]
-mod figures;
-
-use figures::{About, COUNTS, Commands, VARYING, Values};
+use bb_tests::figures::{self, About, COUNTS, Commands, VARYING, Values};
 
 /// Longer than a phase takes on two busy cores.
 const BOUND: Duration = Duration::from_secs(120);

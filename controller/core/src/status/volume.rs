@@ -116,7 +116,7 @@ fn programmed(
         return kept
             .filter(|_| !seen)
             .or_else(|| cluster_trouble(known, new.cluster.as_ref()))
-            .unwrap_or_else(|| Verdict::no(Reason::Pending, "about to be made"));
+            .unwrap_or_else(at_work);
     };
     attach(known, object, new, report);
     match &report.state {
@@ -125,10 +125,13 @@ fn programmed(
             Verdict::yes(Reason::Programmed, "")
         }
         VolumeState::Held { reason, message } => Verdict::no(*reason, message),
-        VolumeState::Working(_) | VolumeState::Gone => {
-            Verdict::no(Reason::Pending, "the cluster is at work on it")
-        }
+        VolumeState::Working(_) | VolumeState::Gone => at_work(),
     }
+}
+
+/// One text for all steps on the way: each would be a write to the API.
+fn at_work() -> Verdict {
+    Verdict::no(Reason::Pending, "the cluster is at work on it")
 }
 
 /// Records who has it: what was seen, or what is recorded while nobody looked.
