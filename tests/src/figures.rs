@@ -42,13 +42,13 @@ const fn varies(name: &'static str, unit: &'static str, how: &'static str) -> Fi
 /// What came out the same in every run. Where both lives give a value, the higher counts.
 #[rustfmt::skip]
 pub const COUNTS: [Figure; 25] = [
-    at_most("proxmox_requests_per_vm", 10.0, "calls", "calls whose path or body names the machine, until Ready; the most for one"),
+    at_most("proxmox_requests_per_vm", 6.0, "calls", "calls whose path or body names the machine, until Ready; the most for one"),
     at_most("proxmox_writes_per_vm", 5.0, "calls", "those of them that are no GET"),
     at_most("proxmox_requests_per_container", 5.0, "calls", "the same for a container"),
     at_most("proxmox_writes_per_container", 3.0, "calls", "those of them that are no GET"),
     at_most("proxmox_writes_per_volume", 1.0, "calls", "calls that change a storage's content, by volumes"),
-    at_most("router_commits_until_ready", 4.0, "commits", "commits in the journals of both routers"),
-    at_most("router_commits_per_network", 2.0, "commits", "the same, by networks"),
+    at_most("router_commits_until_ready", 2.0, "commits", "commits in the journals of both routers"),
+    at_most("router_commits_per_network", 1.0, "commits", "the same, by networks"),
     at_most("router_writes_until_ready", 8.0, "calls", "calls of `/configure` and `/config-file` on both routers"),
     at_most("router_commands_per_tenant", 20.0, "commands", "`set` below nodes with the tenant's mark, on one router"),
     at_most("router_commands_per_plain_network", 5.0, "commands", "the same for a network in one zone"),

@@ -400,9 +400,10 @@ async fn what_a_person_changed_on_a_router_is_put_right_and_foreign_lines_stay()
     site.apply_dir("examples/acme").await?;
     site.all_ready(BOUND).await?;
     let whole = site.routers["r1"].config();
-    site.routers["r1"].type_in(&[bb_lab_vyos::Edit::delete(
+    let typed = site.routers["r1"].type_in(&[bb_lab_vyos::Edit::delete(
         "vrf name bb1000 protocols bgp address-family l2vpn-evpn advertise",
     )]);
+    assert_eq!(typed, bb_lab_vyos::Outcome::Done(None));
     assert_ne!(site.routers["r1"].config(), whole);
     until("the router is as it was", || {
         (site.routers["r1"].config() == whole).then_some(())
