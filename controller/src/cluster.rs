@@ -95,9 +95,10 @@ fn no_contact(shared: &Shared, name: &str, contact: Contact) -> PassFailed {
 
 fn contact_of(error: &ClusterError) -> Contact {
     match error {
-        ClusterError::Unauthorized(_) | ClusterError::Setup(_) | ClusterError::Forbidden { .. } => {
-            Contact::Unauthorized(error.to_string())
-        }
+        ClusterError::Unauthorized(_)
+        | ClusterError::Untrusted { .. }
+        | ClusterError::Setup(_)
+        | ClusterError::Forbidden { .. } => Contact::Unauthorized(error.to_string()),
         _ => Contact::Unreachable(error.to_string()),
     }
 }
@@ -134,7 +135,11 @@ impl ClusterSession {
 
     /// Credentials that are refused are read anew: somebody may have changed the Secret.
     fn forget_if_refused(&mut self, error: &ClusterError) {
-        if matches!(error, ClusterError::Unauthorized(_)) {
+        let refused = matches!(
+            error,
+            ClusterError::Unauthorized(_) | ClusterError::Untrusted { .. }
+        );
+        if refused {
             self.connected = None;
             self.rights = None;
         }

@@ -153,7 +153,9 @@ impl Inner {
                 result = self.authorized(base, call).await;
             }
             match result {
-                Err(error @ ClusterError::Unreachable { .. }) => last = Some(error),
+                Err(
+                    error @ (ClusterError::Unreachable { .. } | ClusterError::Untrusted { .. }),
+                ) => last = Some(error),
                 other => {
                     self.good.store(at, Ordering::Relaxed);
                     return other;

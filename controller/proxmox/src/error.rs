@@ -19,6 +19,14 @@ pub enum ClusterError {
         /// What happened.
         cause: String,
     },
+    /// The certificate is not the one to trust. Nothing was sent.
+    #[error("{endpoint} is not trusted: {why}")]
+    Untrusted {
+        /// Where the call went.
+        endpoint: String,
+        /// Which certificate was shown, and why it is not trusted.
+        why: String,
+    },
     /// The credentials are refused (401).
     #[error("the cluster refuses the credentials: {0}")]
     Unauthorized(String),
@@ -83,6 +91,7 @@ impl ClusterError {
         match self {
             Self::NotThere(_) | Self::Exists(_) => Retry::Now,
             Self::Unreachable { .. }
+            | Self::Untrusted { .. }
             | Self::Locked(_)
             | Self::Unknown(_)
             | Self::Refused(_)

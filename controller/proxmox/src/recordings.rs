@@ -160,7 +160,9 @@ fn every_refusal_has_the_class_that_its_words_ask_for() {
                 step.status >= 595 || text.contains("hostname lookup"),
             ),
             ClusterError::Refused(_) => ("refused", step.status >= 500),
-            ClusterError::Setup(_) | ClusterError::Answer { .. } => ("other", false),
+            ClusterError::Setup(_)
+            | ClusterError::Untrusted { .. }
+            | ClusterError::Answer { .. } => ("other", false),
         };
         assert!(fits, "{}: {} {text}: {error:?}", step.file, step.status);
         *seen.entry(name).or_default() += 1;

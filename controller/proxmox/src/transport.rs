@@ -124,15 +124,16 @@ fn body(request: RequestBuilder, call: &Call) -> RequestBuilder {
 }
 
 fn no_answer(base: &str, call: &Call, error: &reqwest::Error) -> ClusterError {
-    // A certificate that is not trusted says all there is to say, and says it for people.
-    let cause = Distrusted::find(error).map_or_else(|| chain(error), ToString::to_string);
+    let endpoint = base.trim_end_matches("/api2/json").to_owned();
+    if let Some(distrusted) = Distrusted::find(error) {
+        let why = distrusted.to_string();
+        return ClusterError::Untrusted { endpoint, why };
+    }
+    let cause = chain(error);
     if call.class() == Class::Write && !error.is_connect() && !error.is_builder() {
         return ClusterError::Unknown(cause);
     }
-    ClusterError::Unreachable {
-        endpoint: base.trim_end_matches("/api2/json").to_owned(),
-        cause,
-    }
+    ClusterError::Unreachable { endpoint, cause }
 }
 
 /// The causes of an error, innermost last; reqwest's own text leaves them out.

@@ -46,14 +46,6 @@ enum Verb {
     Status,
 }
 
-fn phase(text: &str) -> Result<(String, f64), String> {
-    let (name, seconds) = text.split_once('=').ok_or("a phase is NAME=SECONDS")?;
-    let seconds = seconds
-        .parse()
-        .map_err(|_| format!("{seconds} is no number of seconds"))?;
-    Ok((name.to_owned(), seconds))
-}
-
 #[tokio::main]
 async fn main() -> ExitCode {
     match run(Cli::parse()).await {

@@ -313,6 +313,7 @@ fn told(op: &Op, error: &ClusterError) -> (Option<Reason>, String) {
         | ClusterError::Exists(_)
         | ClusterError::Answer { .. } => Some(Reason::Refused),
         ClusterError::Unreachable { .. }
+        | ClusterError::Untrusted { .. }
         | ClusterError::Locked(_)
         | ClusterError::NotThere(_)
         | ClusterError::Unknown(_) => None,

@@ -118,7 +118,7 @@ async fn wrong_credentials_and_wrong_certificates_are_told_apart() {
         .await
         .err()
         .unwrap();
-        assert!(matches!(error, ClusterError::Unreachable { .. }), "{error}");
+        assert!(matches!(error, ClusterError::Untrusted { .. }), "{error}");
         let seen = format!("certificate {} is not trusted: ", stage.lab.sha256);
         assert!(
             error.to_string().contains(&seen),
