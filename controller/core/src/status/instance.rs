@@ -4,8 +4,8 @@ use bb_crds::condition::Verdict;
 use bb_crds::{ConditionType, Instance, InstanceStatus, Reason};
 
 use super::{
-    Change, FinalizerOp, Known, accepted_and_resolved, change as write, cluster_trouble, differs,
-    held_back, judge, recorded,
+    Change, FinalizerOp, Known, change as write, cluster_trouble, differs, four, held_back,
+    in_doubt, judge, problem_of, recorded,
 };
 use crate::outcome::ClusterOutcome;
 use crate::proxmox::model::{GuestReport, GuestState};
@@ -23,25 +23,15 @@ pub(super) fn change(known: &Known<'_>, key: &Key, object: &Instance) -> Option<
         return write(id, Some(FinalizerOp::Remove), None, None);
     }
     let finalizer = (!finalized(object)).then_some(FinalizerOp::Add);
-    let problem = known
-        .resolved
-        .problems
-        .get(&id)
-        .or_else(|| known.grants.exhausted.get(&id));
+    let problem = problem_of(known, &id);
     let mut new = old.clone();
     describe(known, key, &mut new);
     let programmed = match problem {
-        Some(_) => recorded(
+        Some(_) => in_doubt(
             &old.conditions,
-            ConditionType::Programmed,
-            object.metadata.generation,
-        )
-        .unwrap_or_else(|| {
-            Verdict::no(
-                Reason::Pending,
-                "nothing is made before the Instance is accepted",
-            )
-        }),
+            object,
+            "nothing is made before the Instance is accepted",
+        ),
         None => programmed(known, object, &mut new, report),
     };
     let ready = match problem {
@@ -51,13 +41,7 @@ pub(super) fn change(known: &Known<'_>, key: &Key, object: &Instance) -> Option<
         None if programmed.holds == Some(true) => networks_ready(known, key),
         None => programmed.clone(),
     };
-    let [accepted, resolved] = accepted_and_resolved(problem);
-    let verdicts = [
-        accepted,
-        resolved,
-        (ConditionType::Programmed, programmed),
-        (ConditionType::Ready, ready),
-    ];
+    let verdicts = four(problem, programmed, ready);
     let event = judge(
         &mut new.conditions,
         &verdicts,

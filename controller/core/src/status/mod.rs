@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bb_crds::condition::{Verdict, set_condition};
 use bb_crds::{ConditionType, Reason};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::ResourceExt;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -229,6 +230,35 @@ fn accepted_and_resolved(problem: Option<&Problem>) -> [(ConditionType, Verdict)
             }
         }
     }
+}
+
+/// What is the matter with an object, as it is written or for want of something to give it.
+fn problem_of<'a>(known: &'a Known<'_>, id: &Id) -> Option<&'a Problem> {
+    let written = known.resolved.problems.get(id);
+    written.or_else(|| known.grants.exhausted.get(id))
+}
+
+/// Programmed, while the spec is in doubt: what runs goes on running, what does not waits.
+fn in_doubt(conditions: &[Condition], object: &impl ResourceExt, waits: &str) -> Verdict {
+    let generation = object.meta().generation;
+    recorded(conditions, ConditionType::Programmed, generation)
+        .unwrap_or_else(|| Verdict::no(Reason::Pending, waits))
+}
+
+/// The four conditions of an object of a tenant.
+fn four(
+    problem: Option<&Problem>,
+    programmed: Verdict,
+    ready: Verdict,
+) -> [(ConditionType, Verdict); 4] {
+    let [accepted, resolved] = accepted_and_resolved(problem);
+    let programmed = (ConditionType::Programmed, programmed);
+    [
+        accepted,
+        resolved,
+        programmed,
+        (ConditionType::Ready, ready),
+    ]
 }
 
 /// What is recorded under a condition that holds, for the time before its target was looked at

@@ -9,8 +9,8 @@ use bb_crds::{ConditionType, Network, NetworkStatus, Reason};
 use itertools::Itertools;
 
 use super::{
-    Change, FinalizerOp, Known, accepted_and_resolved, change as write, claim_state, differs,
-    held_back, judge, kept_by_router, looked_at, recorded, router_trouble, routers_of,
+    Change, FinalizerOp, Known, change as write, claim_state, differs, four, held_back, in_doubt,
+    judge, kept_by_router, looked_at, problem_of, router_trouble, routers_of,
 };
 use crate::allocate::capacity;
 use crate::outcome::ClaimState;
@@ -27,11 +27,7 @@ pub(super) fn change(known: &Known<'_>, key: &Key, object: &Network) -> Option<C
         return write(id, Some(FinalizerOp::Remove), None, None);
     }
     let finalizer = (!finalized(object)).then_some(FinalizerOp::Add);
-    let problem = known
-        .resolved
-        .problems
-        .get(&id)
-        .or_else(|| known.grants.exhausted.get(&id));
+    let problem = problem_of(known, &id);
     let understood = known
         .resolved
         .networks
@@ -43,17 +39,11 @@ pub(super) fn change(known: &Known<'_>, key: &Key, object: &Network) -> Option<C
     }
     let programmed = match understood {
         Some(network) => programmed(known, network, &mut new, object),
-        None => recorded(
+        None => in_doubt(
             &old.conditions,
-            ConditionType::Programmed,
-            object.metadata.generation,
-        )
-        .unwrap_or_else(|| {
-            Verdict::no(
-                Reason::Pending,
-                "nothing is sent before the Network is accepted",
-            )
-        }),
+            object,
+            "nothing is sent before the Network is accepted",
+        ),
     };
     let ready = match problem {
         _ if deleting(object) && paused(object) => held_back(),
@@ -62,13 +52,7 @@ pub(super) fn change(known: &Known<'_>, key: &Key, object: &Network) -> Option<C
         None if programmed.holds == Some(true) => Verdict::yes(Reason::Ready, ""),
         None => programmed.clone(),
     };
-    let [accepted, resolved] = accepted_and_resolved(problem);
-    let verdicts = [
-        accepted,
-        resolved,
-        (ConditionType::Programmed, programmed),
-        (ConditionType::Ready, ready),
-    ];
+    let verdicts = four(problem, programmed, ready);
     let event = judge(
         &mut new.conditions,
         &verdicts,

@@ -5,8 +5,8 @@ use bb_crds::volume::AttachedTo;
 use bb_crds::{ConditionType, Reason, Volume, VolumeStatus};
 
 use super::{
-    Change, FinalizerOp, Known, accepted_and_resolved, change as write, cluster_trouble, differs,
-    held_back, judge, recorded,
+    Change, FinalizerOp, Known, change as write, cluster_trouble, differs, four, held_back,
+    in_doubt, judge, problem_of, recorded,
 };
 use crate::proxmox::mark;
 use crate::proxmox::model::{VolumeReport, VolumeState};
@@ -25,11 +25,7 @@ pub(super) fn change(known: &Known<'_>, key: &Key, object: &Volume) -> Option<Ch
         return write(id, Some(FinalizerOp::Remove), None, None);
     }
     let finalizer = (!finalized(object)).then_some(FinalizerOp::Add);
-    let problem = known
-        .resolved
-        .problems
-        .get(&id)
-        .or_else(|| known.grants.exhausted.get(&id));
+    let problem = problem_of(known, &id);
     let mut new = old.clone();
     if let Some(grant) = known.grants.volumes.get(key) {
         new.zone = known
@@ -47,17 +43,11 @@ pub(super) fn change(known: &Known<'_>, key: &Key, object: &Volume) -> Option<Ch
         new.cluster = Some(grant.cluster.clone());
     }
     let programmed = match problem {
-        Some(_) => recorded(
+        Some(_) => in_doubt(
             &old.conditions,
-            ConditionType::Programmed,
-            object.metadata.generation,
-        )
-        .unwrap_or_else(|| {
-            Verdict::no(
-                Reason::Pending,
-                "nothing is made before the Volume is accepted",
-            )
-        }),
+            object,
+            "nothing is made before the Volume is accepted",
+        ),
         None => programmed(known, object, &mut new, report),
     };
     let ready = match problem {
@@ -67,13 +57,7 @@ pub(super) fn change(known: &Known<'_>, key: &Key, object: &Volume) -> Option<Ch
         None if programmed.holds == Some(true) => Verdict::yes(Reason::Ready, ""),
         None => programmed.clone(),
     };
-    let [accepted, resolved] = accepted_and_resolved(problem);
-    let verdicts = [
-        accepted,
-        resolved,
-        (ConditionType::Programmed, programmed),
-        (ConditionType::Ready, ready),
-    ];
+    let verdicts = four(problem, programmed, ready);
     let event = judge(
         &mut new.conditions,
         &verdicts,
