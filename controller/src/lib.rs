@@ -48,7 +48,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
         stores.readers(),
     ));
     let ready = shared.stores.ready();
-    let watches = stores.run(Arc::clone(&shared)).boxed();
+    let watches = stores.run(shared.fabric_bell()).boxed();
     let work = async {
         ready.await.context("the caches did not fill")?;
         tracing::info!("caches are full");

@@ -29,7 +29,7 @@ pub(crate) struct Shared {
     board: Mutex<Board>,
     /// The members that each tenant's bindings were made from, in this process.
     members: Mutex<BTreeMap<String, String>>,
-    fabric: Notify,
+    fabric: Arc<Notify>,
     wake: mpsc::UnboundedSender<ObjectRef<Provider>>,
     woken: Mutex<Option<mpsc::UnboundedReceiver<ObjectRef<Provider>>>>,
 }
@@ -70,7 +70,7 @@ impl Shared {
             failures: Failures::default(),
             board: Mutex::new(Board::default()),
             members: Mutex::new(BTreeMap::new()),
-            fabric: Notify::new(),
+            fabric: Arc::default(),
             wake,
             woken: Mutex::new(Some(woken)),
         }
@@ -112,6 +112,11 @@ impl Shared {
     /// Asks for a pass over the objects. Any number of calls make one pass.
     pub(crate) fn wake_fabric(&self) {
         self.fabric.notify_one();
+    }
+
+    /// What wakes the pass over the objects, for those who know nothing else of it.
+    pub(crate) fn fabric_bell(&self) -> Arc<Notify> {
+        Arc::clone(&self.fabric)
     }
 
     /// Waits until a pass over the objects is asked for.

@@ -17,8 +17,7 @@ use kube::runtime::reflector::{self, Lookup, Store};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
-
-use crate::shared::Shared;
+use tokio::sync::Notify;
 
 /// The annotation that kubectl keeps a copy of the object in: as large as the object.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -29,7 +28,7 @@ pub(crate) struct Stores {
     watches: Vec<Watch>,
 }
 
-type Watch = Box<dyn FnOnce(Arc<Shared>) -> BoxFuture<'static, anyhow::Result<()>> + Send>;
+type Watch = Box<dyn FnOnce(Arc<Notify>) -> BoxFuture<'static, anyhow::Result<()>> + Send>;
 
 /// The caches.
 #[derive(Clone)]
@@ -72,7 +71,7 @@ where
 {
     let (reader, writer) = reflector::store::<K>();
     let api: Api<K> = Api::all(client.clone());
-    watches.push(Box::new(move |shared| {
+    watches.push(Box::new(move |changed: Arc<Notify>| {
         Box::pin(async move {
             let stream = watcher(api, watcher::Config::default())
                 .default_backoff()
@@ -84,7 +83,7 @@ where
             let mut stream = std::pin::pin!(stream);
             while let Some(event) = stream.next().await {
                 match event {
-                    Ok(_) => shared.wake_fabric(),
+                    Ok(_) => changed.notify_one(),
                     Err(error) => tracing::warn!(%error, "a watch was interrupted"),
                 }
             }
@@ -95,12 +94,12 @@ where
 }
 
 impl Stores {
-    /// Fills the caches for as long as the process lives.
-    pub(crate) async fn run(self, shared: Arc<Shared>) -> anyhow::Result<()> {
+    /// Fills the caches for as long as the process lives, and tells of every change.
+    pub(crate) async fn run(self, changed: Arc<Notify>) -> anyhow::Result<()> {
         let watches = self
             .watches
             .into_iter()
-            .map(|watch| watch(Arc::clone(&shared)));
+            .map(|watch| watch(Arc::clone(&changed)));
         let (result, _, _) = futures::future::select_all(watches).await;
         result
     }
