@@ -109,9 +109,10 @@ pub fn test_journal(name: &str) -> PathBuf {
         .to_string_lossy();
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let process = std::process::id();
-    root()
-        .join("target/journal")
-        .join(format!("{own}-{process}-{number}-{name}.jsonl"))
+    let folder = root().join("target/journal");
+    // Where it cannot be made, opening the file says so.
+    let _ = std::fs::create_dir_all(&folder);
+    folder.join(format!("{own}-{process}-{number}-{name}.jsonl"))
 }
 
 fn existing(path: PathBuf, remedy: &str) -> Result<PathBuf> {
