@@ -341,6 +341,12 @@ impl Running {
         look(&mut self.lab.cluster())
     }
 
+    /// A round of the status daemon, now: the lists catch up with what is.
+    pub fn statd_round(&self) {
+        self.lab.tick();
+        self.lab.cluster().statd_round();
+    }
+
     /// Moves a manual clock and lets happen what is due.
     pub fn advance(&self, seconds: f64) {
         self.lab.clock.advance(seconds);

@@ -68,6 +68,8 @@ async fn a_settled_cluster_costs_two_list_calls_and_no_write() {
     stage.desired.guests = vec![vm(5001, &["v1"]), container(5002)];
     stage.desired.volumes = vec![volume("v1", Some("guest-5001")), volume("v2", None)];
     stage.settle().await;
+    // While the cluster's list lags behind what was just done, a node's own is asked as well.
+    stage.lab.statd_round();
     let before = stage.lab.snapshot();
     for restart in [false, true] {
         if restart {
