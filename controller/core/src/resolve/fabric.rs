@@ -51,8 +51,6 @@ pub struct RouterR {
     pub endpoint: String,
     /// BGP router ID and VTEP address.
     pub router_id: Ipv4Addr,
-    /// Nothing is written to it.
-    pub observe_only: bool,
     /// The tenants that may use it; empty means all.
     pub tenants: Vec<String>,
 }
@@ -166,7 +164,6 @@ fn provider_of(
             names(world.regions.keys())
         )));
     }
-    let observe_only = spec.management_policy == ManagementPolicy::Observe;
     if let Some(vyos) = &spec.vyos {
         let router_id = vyos.router_id.parse().map_err(|_| {
             Problem::invalid(format!(
@@ -184,7 +181,6 @@ fn provider_of(
                 region,
                 endpoint,
                 router_id,
-                observe_only,
                 tenants,
             },
         );
