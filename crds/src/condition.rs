@@ -15,6 +15,8 @@ pub enum ConditionType {
     Programmed,
     /// The sum of the others: the object does what it is for.
     Ready,
+    /// Nobody but us has changed what is on the routers and clusters of it.
+    InSync,
     /// The router or cluster answers.
     Reachable,
     /// The router or cluster accepts the credentials, and their rights suffice.
@@ -30,6 +32,7 @@ impl ConditionType {
             Self::ResolvedRefs => "ResolvedRefs",
             Self::Programmed => "Programmed",
             Self::Ready => "Ready",
+            Self::InSync => "InSync",
             Self::Reachable => "Reachable",
             Self::Authorized => "Authorized",
         }
@@ -77,11 +80,23 @@ pub enum Reason {
     Paused,
     /// A person must act; the message says on what and how.
     Stuck,
+    /// What is there is what was put there.
+    InSync,
+    /// Somebody else changed what is there.
+    Drifted,
+    /// Somebody else changed what was there, and it was put right.
+    Corrected,
+    /// What adopting a guest would change is shown, and nothing is done before it is confirmed.
+    Preview,
+    /// So much is to be deleted at once that a person has to confirm it.
+    Guarded,
+    /// There are things with our mark that no object accounts for.
+    Orphaned,
 }
 
 impl Reason {
     /// Every reason, in the order of the definition.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 24] = [
         Self::Ready,
         Self::Accepted,
         Self::Invalid,
@@ -100,6 +115,12 @@ impl Reason {
         Self::Protected,
         Self::Paused,
         Self::Stuck,
+        Self::InSync,
+        Self::Drifted,
+        Self::Corrected,
+        Self::Preview,
+        Self::Guarded,
+        Self::Orphaned,
     ];
 
     /// The text in the API.
@@ -124,6 +145,12 @@ impl Reason {
             Self::Protected => "Protected",
             Self::Paused => "Paused",
             Self::Stuck => "Stuck",
+            Self::InSync => "InSync",
+            Self::Drifted => "Drifted",
+            Self::Corrected => "Corrected",
+            Self::Preview => "Preview",
+            Self::Guarded => "Guarded",
+            Self::Orphaned => "Orphaned",
         }
     }
 }

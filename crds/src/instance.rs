@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Size;
+use crate::drift::{Drift, Preview};
+use crate::provider::ManagementPolicy;
 
 /// A virtual machine or a container.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -31,6 +33,7 @@ use crate::Size;
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("self.type != 'Container' || self.volumes.size() == 0").message("volumes can be attached to a VirtualMachine only"))]
+#[x_kube(validation = Rule::new("has(self.adopt) == has(oldSelf.adopt)").message("adopt cannot be added or taken away later: make a new Instance"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.disk) || has(self.disk)").message("disk cannot be taken away once set: it can only grow"))]
 pub struct InstanceSpec {
     /// A virtual machine or a container.
@@ -102,9 +105,32 @@ pub struct InstanceSpec {
     pub deletion_protection: bool,
 
     /// What becomes of the guest when the Instance is deleted: `Delete` destroys it,
-    /// `Orphan` leaves it running.
+    /// `Orphan` leaves it running. Without it: `Delete`, and `Orphan` for one that was adopted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
+
+    /// `Manage` puts right what differs; `Observe` only reports it: nothing of the object is
+    /// written to a router or cluster, deletes included.
     #[serde(default)]
-    pub deletion_policy: DeletionPolicy,
+    pub management_policy: ManagementPolicy,
+
+    /// A guest that is there already, to be taken over in place of making one. An operator
+    /// must have allowed it, in `spec.proxmox.adoptable` of the cluster's Provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adopt: Option<Adopt>,
+}
+
+impl InstanceSpec {
+    /// What becomes of the guest when the Instance is deleted.
+    #[must_use]
+    pub fn deletion(&self) -> DeletionPolicy {
+        let unless_said = if self.adopt.is_some() {
+            DeletionPolicy::Orphan
+        } else {
+            DeletionPolicy::Delete
+        };
+        self.deletion_policy.unwrap_or(unless_said)
+    }
 }
 
 fn default_cpu() -> i32 {
@@ -143,6 +169,31 @@ pub enum DeletionPolicy {
     Delete,
     /// The guest stays.
     Orphan,
+}
+
+/// A guest to be taken over.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Adopt {
+    /// Its VMID.
+    #[schemars(range(min = 100, max = 999_999_999))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("adopt.vmid cannot change: make a new Instance"))]
+    pub vmid: i32,
+    /// `Preview` shows in `status.preview` what would be changed, and changes nothing;
+    /// `Adopt` takes the guest over.
+    #[serde(default)]
+    #[x_kube(validation = Rule::new("oldSelf != 'Adopt' || self == 'Adopt'").message("adopt.mode cannot go back to Preview: to let go of the guest, delete the Instance with deletionPolicy Orphan"))]
+    pub mode: AdoptMode,
+}
+
+/// Whether a guest is taken over, or what that would change is shown.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, JsonSchema)]
+pub enum AdoptMode {
+    /// What would be changed is shown.
+    #[default]
+    Preview,
+    /// The guest is taken over.
+    Adopt,
 }
 
 /// A network card.
@@ -228,6 +279,14 @@ pub struct InstanceStatus {
     /// A fingerprint of the configuration that the guest was seen to have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub applied: Option<String>,
+    /// What adopting the guest would change on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<Preview>,
+    /// What was last found changed by somebody else, by target. What was put right is kept
+    /// for a day.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["target".into()]))]
+    pub drift: Vec<Drift>,
     /// Accepted, ResolvedRefs, Programmed and Ready, and why not.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

@@ -9,6 +9,7 @@
 )]
 
 pub mod condition;
+pub mod drift;
 pub mod ids;
 pub mod instance;
 pub mod network;
@@ -20,6 +21,7 @@ pub mod tenant;
 pub mod volume;
 
 pub use condition::{ConditionType, Reason};
+pub use drift::{Drift, Preview};
 pub use ids::NumberRange;
 pub use instance::{Instance, InstanceSpec, InstanceStatus};
 pub use network::{Network, NetworkSpec, NetworkStatus};
@@ -38,5 +40,8 @@ pub const VERSION: &str = "v1alpha1";
 pub const FINALIZER: &str = "bitbuilder.cloud/targets";
 /// Set to `"true"` on an object: nothing of it is changed anywhere until it is taken off.
 pub const PAUSED: &str = "bitbuilder.cloud/paused";
+/// Set on a Provider: how many objects may be deleted at once in spite of `spec.deleteGuard`, as
+/// a number, or until when any number may, as a time (RFC 3339).
+pub const ALLOW_DELETES: &str = "bitbuilder.cloud/allow-deletes";
 /// The label on a namespace that names the tenant it belongs to.
 pub const TENANT_LABEL: &str = "bitbuilder.cloud/tenant";

@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::condition::Reason;
+use crate::drift::Drift;
+use crate::provider::ManagementPolicy;
 use crate::region::Usage;
 
 /// A network of a tenant: one prefix, one gateway, in one or more zones of a Region.
@@ -50,6 +52,11 @@ pub struct NetworkSpec {
     /// What guests are told about name resolution.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns: Option<Dns>,
+
+    /// `Manage` puts right what differs; `Observe` only reports it: nothing of the object is
+    /// written to a router or cluster, deletes included.
+    #[serde(default)]
+    pub management_policy: ManagementPolicy,
 }
 
 /// The IPv4 side of a network.
@@ -155,6 +162,11 @@ pub struct NetworkStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub targets: Vec<TargetState>,
+    /// What was last found changed by somebody else, by target. What was put right is kept
+    /// for a day.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["target".into()]))]
+    pub drift: Vec<Drift>,
     /// Accepted, ResolvedRefs, Programmed and Ready, and why not.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -184,4 +196,8 @@ pub struct TargetState {
     /// In words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
+    /// A fingerprint of what it was last seen to run, by which a change of somebody else is
+    /// told from one of ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<String>,
 }

@@ -24,6 +24,7 @@ use crate::NumberRange;
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason"),
     printcolumn(name = "Region", type_ = "string", json_path = ".spec.region"),
     printcolumn(name = "Zone", type_ = "string", json_path = ".spec.zone"),
+    printcolumn(name = "Orphans", type_ = "integer", json_path = ".status.orphanCount", priority = 1),
     printcolumn(name = "Version", type_ = "string", json_path = ".status.version"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.size() <= 63").message("the name of a Provider has at most 63 characters"),
@@ -56,6 +57,10 @@ pub struct ProviderSpec {
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub tenants: Vec<String>,
 
+    /// When so many objects are to be deleted at once that a person has to confirm it.
+    #[serde(default)]
+    pub delete_guard: DeleteGuard,
+
     /// A VyOS 1.5 router.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vyos: Option<Vyos>,
@@ -77,6 +82,32 @@ pub enum ManagementPolicy {
     Manage,
     /// What differs is reported, nothing is written.
     Observe,
+}
+
+/// When so many objects are to be deleted at once that a person has to confirm it: more than
+/// `objects`, and more than `percent` of those that are on the target, within `window`.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct DeleteGuard {
+    /// So many may always be deleted.
+    #[schemars(range(min = 0, max = 100_000))]
+    pub objects: i32,
+    /// This share may always be deleted; 100 switches the guard off.
+    #[schemars(range(min = 0, max = 100))]
+    pub percent: i32,
+    /// The time over which deletes are added up, such as `10m`: seconds, minutes or hours.
+    #[schemars(length(min = 2, max = 6), regex(pattern = r"^[1-9][0-9]{0,4}[smh]$"))]
+    pub window: String,
+}
+
+impl Default for DeleteGuard {
+    fn default() -> Self {
+        Self {
+            objects: 50,
+            percent: 50,
+            window: "10m".to_owned(),
+        }
+    }
 }
 
 /// A VyOS 1.5 router, reached over its HTTP API.
@@ -186,6 +217,30 @@ pub struct Proxmox {
     /// How much may be under way at once.
     #[serde(default)]
     pub limits: Limits,
+
+    /// The guests that Instances may take over (`spec.adopt`), by the tenant that may.
+    #[serde(default)]
+    #[schemars(length(max = 256))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["tenant".into()]))]
+    pub adoptable: Vec<Adoptable>,
+}
+
+/// Guests that a tenant may take over.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Adoptable {
+    /// The Tenant.
+    #[schemars(length(min = 1, max = 63))]
+    pub tenant: String,
+    /// Their VMIDs, each a number or `FIRST-LAST`.
+    #[schemars(
+        length(min = 1, max = 256),
+        inner(
+            length(min = 3, max = 19),
+            regex(pattern = r"^[1-9][0-9]{2,8}(-[1-9][0-9]{2,8})?$")
+        )
+    )]
+    pub vmids: Vec<String>,
 }
 
 /// A storage under the name that tenants use.
@@ -284,10 +339,14 @@ pub struct ProviderStatus {
     /// Privileges that its user lacks, as `PATH: PRIVILEGE`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing_privileges: Vec<String>,
-    /// Things that carry our mark and that no object accounts for. They are reported, never
-    /// removed by themselves.
+    /// Things that carry our mark and that no object accounts for, the first 50 of them. They
+    /// are reported, never removed by themselves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
     pub orphans: Vec<String>,
+    /// How many such things there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orphan_count: Option<i64>,
     /// Where the next VMID is looked for. Moved forward before a VMID is recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_vmid: Option<i64>,

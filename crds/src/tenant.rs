@@ -5,6 +5,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::drift::Drift;
+
 /// A customer, team or project: a namespace in the management cluster and a VRF on the
 /// routers, apart from every other tenant.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -91,6 +93,11 @@ pub struct TenantStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["region".into()]))]
     pub routing: Vec<Routing>,
+    /// What was last found changed by somebody else, by target. What was put right is kept
+    /// for a day.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["target".into()]))]
+    pub drift: Vec<Drift>,
     /// Accepted, Programmed and Ready, and why not.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

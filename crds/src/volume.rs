@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Size;
+use crate::drift::Drift;
+use crate::provider::ManagementPolicy;
 
 /// A disk that outlives the instances it is attached to.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -61,6 +63,11 @@ pub struct VolumeSpec {
     /// leaves it on the storage.
     #[serde(default)]
     pub reclaim_policy: ReclaimPolicy,
+
+    /// `Manage` puts right what differs; `Observe` only reports it: nothing of the object is
+    /// written to a router or cluster, deletes included.
+    #[serde(default)]
+    pub management_policy: ManagementPolicy,
 }
 
 /// What becomes of a volume's data.
@@ -99,6 +106,11 @@ pub struct VolumeStatus {
     /// Who has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attached_to: Option<AttachedTo>,
+    /// What was last found changed by somebody else, by target. What was put right is kept
+    /// for a day.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["target".into()]))]
+    pub drift: Vec<Drift>,
     /// Accepted, ResolvedRefs, Programmed and Ready, and why not.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

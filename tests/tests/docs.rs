@@ -193,11 +193,12 @@ fn a_row_says_the_default_and_the_bounds_of_its_field() -> Result<()> {
     Ok(())
 }
 
-const TYPES: [&str; 6] = [
+const TYPES: [&str; 7] = [
     "Accepted",
     "ResolvedRefs",
     "Programmed",
     "Ready",
+    "InSync",
     "Reachable",
     "Authorized",
 ];

@@ -45,7 +45,33 @@ pub(crate) fn immutable() -> Vec<(Value, Value, &'static [&'static str])> {
         |object: &Value, pointer: &'static str, value: Value, words: &'static [&'static str]| {
             (object.clone(), changed(object, &[(pointer, value)]), words)
         };
+    let mut taken = instance(json!({"adopt": {"vmid": 104, "mode": "Adopt"}}));
+    taken["metadata"]["name"] = json!("taken");
     vec![
+        one(
+            &taken,
+            "/spec/adopt/vmid",
+            json!(105),
+            &["adopt.vmid cannot change", "new Instance"],
+        ),
+        one(
+            &taken,
+            "/spec/adopt/mode",
+            json!("Preview"),
+            &["adopt.mode cannot go back", "Orphan"],
+        ),
+        one(
+            &taken,
+            "/spec/adopt",
+            Value::Null,
+            &["adopt cannot be added or taken away", "new Instance"],
+        ),
+        one(
+            &vm,
+            "/spec/adopt",
+            json!({"vmid": 104}),
+            &["adopt cannot be added or taken away", "new Instance"],
+        ),
         one(
             &net,
             "/spec/ipv4/prefix",

@@ -149,6 +149,23 @@ async fn a_volume_and_a_disk_may_grow() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_preview_of_an_adoption_may_be_confirmed() -> Result<()> {
+    let client = client().await?;
+    let preview = objects::instance(json!({"adopt": {"vmid": 104}}));
+    let mut preview = preview;
+    preview["metadata"]["name"] = json!("previewed");
+    let present = create(&client, &preview, false).await?;
+    assert_eq!(present.data["spec"]["adopt"]["mode"], "Preview");
+    preview["spec"]["adopt"]["mode"] = json!("Adopt");
+    let mut adopted: DynamicObject = serde_json::from_value(preview.clone())?;
+    adopted.metadata.resource_version = present.resource_version();
+    api(&client, &preview)
+        .replace("previewed", &PostParams::default(), &adopted)
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_status_cannot_be_written_with_the_spec() -> Result<()> {
     let client = client().await?;
     let mut network = of(

@@ -16,6 +16,35 @@ pub(crate) fn refused() -> Vec<(Value, &'static [&'static str])> {
     };
     vec![
         (
+            instance(json!({"adopt": {}})),
+            &["spec.adopt.vmid", "Required"],
+        ),
+        (
+            instance(json!({"adopt": {"vmid": 99}})),
+            &["spec.adopt.vmid", "100"],
+        ),
+        (
+            instance(json!({"adopt": {"vmid": 104, "mode": "Take"}})),
+            &["spec.adopt.mode", "Preview", "Adopt"],
+        ),
+        (
+            instance(json!({"managementPolicy": "Watch"})),
+            &["spec.managementPolicy", "Observe"],
+        ),
+        (
+            cluster(json!({"adoptable": [{"tenant": "acme", "vmids": ["99"]}]})),
+            &["spec.proxmox.adoptable[0].vmids[0]"],
+        ),
+        (
+            of(
+                "Provider",
+                "bad",
+                json!({"region": "lab", "deleteGuard": {"window": "ten minutes"},
+                    "vyos": router(json!({}))["spec"]["vyos"].clone()}),
+            ),
+            &["spec.deleteGuard.window"],
+        ),
+        (
             network(json!({"prefix": "10.0.0.5/24"})),
             &["spec.ipv4.prefix", "host bits", "10.0.0.0/24"],
         ),

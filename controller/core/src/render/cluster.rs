@@ -70,7 +70,7 @@ impl At<'_> {
             return None;
         }
         let vmid = recorded_vmid(status.provider_id.as_deref())?;
-        let fate = match (deleting(object), object.spec.deletion_policy) {
+        let fate = match (deleting(object), object.spec.deletion()) {
             _ if paused(object) => Fate::Hold,
             (true, _) if object.spec.deletion_protection => Fate::Hold,
             (true, DeletionPolicy::Delete) => Fate::Destroy,

@@ -115,6 +115,7 @@ fn programmed(
                 name: (*router).clone(),
                 reason,
                 message,
+                applied: None,
             }
         })
         .collect();
