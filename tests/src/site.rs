@@ -2,7 +2,7 @@
 //! clusters, and the controller in this process.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use bb_controller::Args;
 use bb_lab_harness::{Cluster, Facts, Options, Ready, lab_objects, paths};
 use bb_lab_proxmox::{ProxmoxLab, Seed};
+use bb_lab_proxy::{Proxy, Trust};
 use bb_lab_vyos::VyosLab;
 use clap::Parser as _;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
@@ -32,6 +33,8 @@ pub struct SiteOptions {
     pub flags: Vec<String>,
     /// Whether the controller runs from the start.
     pub controller: bool,
+    /// Whether all that the controller sends goes through proxies. Not with `BB_KUBECONFIG`.
+    pub proxied: bool,
 }
 
 impl Default for SiteOptions {
@@ -41,6 +44,7 @@ impl Default for SiteOptions {
             time_scale: 0.0,
             flags: flags.map(str::to_owned).to_vec(),
             controller: true,
+            proxied: false,
         }
     }
 }
@@ -55,6 +59,9 @@ pub struct Site {
     pub routers: BTreeMap<String, bb_lab_vyos::Running>,
     /// Hypervisor clusters by name.
     pub clusters: BTreeMap<String, bb_lab_proxmox::Running>,
+    /// What the controller sends goes through these, where that was asked for: `api`, and one
+    /// by the name of each router and cluster.
+    pub proxies: BTreeMap<String, Proxy>,
     options: SiteOptions,
     controller: Option<(CancellationToken, JoinHandle<Result<()>>)>,
     _dir: tempfile::TempDir,
@@ -98,6 +105,7 @@ impl Site {
             client,
             routers: BTreeMap::new(),
             clusters: BTreeMap::new(),
+            proxies: BTreeMap::new(),
             options,
             controller: None,
             _dir: dir,
@@ -146,15 +154,43 @@ impl Site {
             facts.clusters.insert(name.to_owned(), (ready, token));
             self.clusters.insert(name.to_owned(), running);
         }
+        if self.options.proxied {
+            self.put_proxies(&mut facts).await?;
+        }
         for object in lab_objects(&facts) {
             self.apply_value(object).await?;
         }
         Ok(())
     }
 
+    /// Puts a proxy before the API, each router and each cluster.
+    async fn put_proxies(&mut self, facts: &mut Facts) -> Result<()> {
+        let server = self.cluster.server().context("this cluster is not ours")?;
+        let api = Proxy::start("api", server, Trust::Anyone).await?;
+        self.proxies.insert("api".to_owned(), api);
+        for (name, (ready, _)) in facts.routers.iter_mut().chain(&mut facts.clusters) {
+            let proxy = Proxy::before(ready).await?;
+            *ready = proxy.ready(ready);
+            self.proxies.insert(name.clone(), proxy);
+        }
+        Ok(())
+    }
+
+    /// The kubeconfig that the controller is started with.
+    pub fn controller_kubeconfig(&self) -> Result<PathBuf> {
+        let user = "bitbuilder-controller";
+        match self.proxies.get("api") {
+            Some(proxy) => {
+                self.cluster
+                    .kubeconfig_through(user, "proxy", &proxy.url(), proxy.ca_pem())
+            }
+            None => self.cluster.kubeconfig_for(user),
+        }
+    }
+
     /// Starts the controller with its own user's rights.
     pub fn start_controller(&mut self) -> Result<()> {
-        let kubeconfig = self.cluster.kubeconfig_for("bitbuilder-controller")?;
+        let kubeconfig = self.controller_kubeconfig()?;
         let mut line = vec!["bb-controller".to_owned(), "--kubeconfig".to_owned()];
         line.push(kubeconfig.display().to_string());
         line.extend(self.options.flags.clone());

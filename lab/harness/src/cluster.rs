@@ -259,6 +259,32 @@ impl Cluster {
         Ok(path)
     }
 
+    /// A kubeconfig of one of those users that reaches the API through a proxy at `server`, which
+    /// shows the certificate `ca_pem`. `way` names it: a word for file names.
+    ///
+    /// # Errors
+    /// When there is no such user, or the file cannot be written.
+    pub fn kubeconfig_through(
+        &self,
+        name: &str,
+        way: &str,
+        server: &str,
+        ca_pem: &str,
+    ) -> Result<PathBuf> {
+        let from = self.kubeconfig_for(name)?;
+        let to = self.roster.dir().join(format!("kubeconfig-{name}-{way}"));
+        let ca = self.roster.dir().join(format!("ca-{way}.pem"));
+        write_private(&ca, ca_pem)?;
+        kubeconfig::detour(&from, &to, server, &ca)?;
+        Ok(to)
+    }
+
+    /// Where the API is served, as `https://127.0.0.1:PORT`. None for an existing cluster.
+    #[must_use]
+    pub fn server(&self) -> Option<&str> {
+        self.own.as_ref().map(|own| own.server.as_str())
+    }
+
     /// The folder that holds everything.
     #[must_use]
     pub fn dir(&self) -> &Path {
