@@ -48,6 +48,14 @@ pub enum Action {
         #[serde(default)]
         headers: Vec<(String, String)>,
     },
+    /// Carried out; answered with this instead of what it came to.
+    StatusAfter {
+        status: u16,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+        #[serde(default)]
+        body: String,
+    },
     /// Not carried out; the connection is closed.
     CloseBefore,
     /// Carried out; the connection is closed without an answer.

@@ -3,10 +3,12 @@
 use anyhow::Context as _;
 use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls::ServerConfig;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject as _;
 use sha2::{Digest as _, Sha256};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// A certificate with its key. The certificate is its own trust anchor.
 #[derive(Clone)]
@@ -67,23 +69,71 @@ pub fn fingerprint(der: &[u8]) -> String {
     pairs.join(":")
 }
 
-/// The TLS side of a server that shows `id`: TLS 1.2 and 1.3, HTTP/1.1 only.
+/// The certificate that a server shows; clones share it, and it may be exchanged while it runs.
+#[derive(Clone, Debug)]
+pub struct Shown(Arc<RwLock<Arc<CertifiedKey>>>);
+
+impl Shown {
+    /// Shows `id`.
+    ///
+    /// # Errors
+    /// The identity is not a certificate with its key.
+    pub fn new(id: &Identity) -> anyhow::Result<Self> {
+        Ok(Self(Arc::new(RwLock::new(certified(id)?))))
+    }
+
+    /// Shows `id` to every connection that begins from now on.
+    ///
+    /// # Errors
+    /// The identity is not a certificate with its key.
+    pub fn exchange(&self, id: &Identity) -> anyhow::Result<()> {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = certified(id)?;
+        Ok(())
+    }
+
+    /// The TLS side of a server that shows it: TLS 1.2 and 1.3, HTTP/1.1 only.
+    ///
+    /// # Errors
+    /// There is no common TLS version.
+    pub fn server_config(&self) -> anyhow::Result<Arc<ServerConfig>> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .context("no common TLS version")?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(self.clone()));
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(
+            self.0
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+        )
+    }
+}
+
+fn certified(id: &Identity) -> anyhow::Result<Arc<CertifiedKey>> {
+    let cert = rustls_pki_types::CertificateDer::from_pem_slice(id.cert_pem.as_bytes())
+        .context("the certificate is not PEM")?;
+    let key = PrivateKeyDer::from_pem_slice(id.key_pem.as_bytes()).context("the key is not PEM")?;
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let certified = CertifiedKey::from_der(vec![cert], key, &provider)
+        .context("the key does not fit the certificate")?;
+    Ok(Arc::new(certified))
+}
+
+/// The TLS side of a server that shows `id` and nothing else.
 ///
 /// # Errors
 /// The identity is not a certificate with its key.
 pub fn server_config(id: &Identity) -> anyhow::Result<Arc<ServerConfig>> {
-    let cert = rustls_pki_types::CertificateDer::from_pem_slice(id.cert_pem.as_bytes())
-        .context("the certificate is not PEM")?;
-    let key = PrivateKeyDer::from_pem_slice(id.key_pem.as_bytes()).context("the key is not PEM")?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .context("no common TLS version")?
-        .with_no_client_auth()
-        .with_single_cert(vec![cert], key)
-        .context("the key does not fit the certificate")?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Shown::new(id)?.server_config()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use bb_lab_kit::http::{Reply, Request};
 use serde_json::{Value, json};
 
 use crate::lab::Lab;
-use crate::model::{Cluster, World};
+use crate::model::{Cluster, OddEnd, World};
 
 /// What the stand-in says of itself.
 pub(crate) fn state(lab: &Lab) -> Value {
@@ -36,8 +36,12 @@ pub(crate) fn state(lab: &Lab) -> Value {
 /// | `POST /guest/ID/{start,stop,destroy}` | | a person does that |
 /// | `POST /guest/ID/hold` | `{held}` | somebody holds the file lock |
 /// | `POST /guest/ID/hang` | `{hung}` | QEMU does not answer a hot-plug |
-/// | `POST /node/NAME` | `{online}` | the node is up or down |
-/// | `POST /storage/NAME` | `{full, preallocate, enabled}` | room and use of a storage |
+/// | `POST /node/NAME` | `{online, busy}` | the node is up or down; its API workers are taken |
+/// | `POST /odd-end` | `{kind, exit, works}` | the next task of a kind ends with these words |
+/// | `POST /forget-tasks` | | the node's records of ended tasks are gone |
+/// | `POST /expire-tickets` | | every ticket given so far is bad |
+/// | `POST /certificate` | | another certificate is shown from now on |
+/// | `POST /storage/NAME` | `{full, preallocate, enabled, keeps}` | room and use of a storage |
 /// | `POST /world` | any of its fields | how guests and daemons behave |
 /// | `POST /statd` | | a round of the status daemon, now |
 /// | `POST /advance` | `{seconds}` | moves a manual clock |
@@ -60,7 +64,31 @@ pub(crate) fn answer(lab: &Lab, request: &Request) -> Option<Reply> {
             let vmid = vmid.parse().unwrap_or_default();
             on_guest(&mut lab.cluster(), vmid, deed, &body)
         }
-        ("POST", ["node", name]) => on_node(&mut lab.cluster(), name, &body),
+        ("POST", ["odd-end"]) => match serde_json::from_value::<OddEnd>(body) {
+            Ok(odd) => {
+                lab.cluster().odd_ends.push(odd);
+                Ok(())
+            }
+            Err(_) => Err("kind, exit or works is missing"),
+        },
+        ("POST", ["forget-tasks"]) => {
+            lab.cluster().forget_tasks();
+            Ok(())
+        }
+        ("POST", ["expire-tickets"]) => {
+            lab.cluster().ticket_key += 1;
+            Ok(())
+        }
+        ("POST", ["certificate"]) => {
+            return Some(match lab.exchange_certificate() {
+                Ok(other) => Reply::json(
+                    200,
+                    &json!({ "sha256": other.sha256, "pem": other.cert_pem }),
+                ),
+                Err(error) => Reply::text(500, &format!("{error:#}\n")),
+            });
+        }
+        ("POST", ["node", name]) => on_node(lab, name, &body),
         ("POST", ["storage", name]) => on_storage(&mut lab.cluster(), name, &body),
         ("POST", ["world"]) => on_world(&mut lab.cluster(), &body),
         ("POST", ["statd"]) => {
@@ -126,9 +154,18 @@ fn on_guest(cluster: &mut Cluster, vmid: u32, deed: &str, body: &Value) -> Verdi
     Ok(())
 }
 
-fn on_node(cluster: &mut Cluster, name: &str, body: &Value) -> Verdict {
-    let node = cluster.nodes.get_mut(name).ok_or("no such node")?;
-    node.online = body["online"].as_bool().ok_or("online is missing")?;
+fn on_node(lab: &Lab, name: &str, body: &Value) -> Verdict {
+    let (online, busy) = (body["online"].as_bool(), body["busy"].as_bool());
+    if online.is_none() && busy.is_none() {
+        return Err("online and busy are missing");
+    }
+    if let Some(online) = online {
+        let mut cluster = lab.cluster();
+        cluster.nodes.get_mut(name).ok_or("no such node")?.online = online;
+    }
+    if let Some(busy) = busy {
+        lab.keep_busy(name, busy);
+    }
     Ok(())
 }
 
@@ -138,6 +175,7 @@ fn on_storage(cluster: &mut Cluster, name: &str, body: &Value) -> Verdict {
         ("full", &mut storage.full),
         ("preallocate", &mut storage.preallocate),
         ("enabled", &mut storage.enabled),
+        ("keeps", &mut storage.keeps),
     ] {
         if let Some(value) = body[key].as_bool() {
             *field = value;
@@ -158,6 +196,11 @@ fn on_world(cluster: &mut Cluster, body: &Value) -> Verdict {
 }
 
 impl Cluster {
+    /// Loses the records of tasks that ended, as a node does whose disk was exchanged.
+    pub fn forget_tasks(&mut self) {
+        self.tasks.all.retain(|_, task| task.is_running());
+    }
+
     /// Destroys a guest as a person on the node does: process, own volumes, config.
     pub fn destroy_by_hand(&mut self, vmid: u32) {
         let Some(guest) = self.guests.get(&vmid) else {

@@ -95,7 +95,13 @@ impl DestroyWork {
             self.check_not_needed(cluster, volid)?;
         }
         for volid in own {
-            cluster.free(&self.node, &volid)?;
+            // What cannot be removed is left, told in the log, and the task is OK all the same.
+            if let Err(why) = cluster.free(&self.node, &volid) {
+                let why = why.as_exit();
+                log.push(format!(
+                    "Could not remove disk '{volid}', check manually: {why}"
+                ));
+            }
         }
         if self.unreferenced {
             self.sweep(cluster);

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use crate::access::Caller;
-use crate::model::{Cluster, GuestKind};
+use crate::model::{Cluster, GuestKind, OddEnd};
 use crate::refusal::{Answer, Refusal};
 use crate::task::Task;
 
@@ -197,6 +197,12 @@ impl Cluster {
             }
             self.take_lock(number, vmid, share);
         }
+        if job.phase == 0
+            && let Some(exit) = self.take_odd_end(number, false)
+        {
+            self.end_task(number, Err(Refusal::fail(exit)), None);
+            return;
+        }
         let mut log = self
             .tasks
             .all
@@ -257,6 +263,10 @@ impl Cluster {
             (Ok(()), Some(n)) => format!("WARNINGS: {n}"),
             (Ok(()), None) => "OK".to_owned(),
         };
+        let exit = match exit.as_str() {
+            "OK" => self.take_odd_end(number, true).unwrap_or(exit),
+            _ => exit,
+        };
         let line = match exit.as_str() {
             "OK" => "TASK OK".to_owned(),
             text if text.starts_with("WARNINGS") => format!("TASK {text}"),
@@ -268,6 +278,14 @@ impl Cluster {
             task.end = Some((end, exit));
         }
         self.release_locks(number);
+    }
+
+    /// The end that was chosen from outside for a task of this kind, which is used up by it.
+    fn take_odd_end(&mut self, number: u64, works: bool) -> Option<String> {
+        let kind = self.tasks.all.get(&number)?.kind.clone();
+        let fits = |odd: &OddEnd| odd.works == works && odd.kind == kind;
+        let at = self.odd_ends.iter().position(fits)?;
+        Some(self.odd_ends.remove(at).exit)
     }
 
     /// Stops a worker the way its owner can: it cleans up behind itself.

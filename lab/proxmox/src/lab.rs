@@ -1,6 +1,7 @@
 //! Turns a seed and two ports into a running stand-in, and every HTTP request into one call.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +12,7 @@ use bb_lab_kit::control::Control;
 use bb_lab_kit::faults::Faults;
 use bb_lab_kit::http::{BodyLimit, Request, serve};
 use bb_lab_kit::journal::{Entry, Journal};
-use bb_lab_kit::tls::{Identity, identity, server_config};
+use bb_lab_kit::tls::{Identity, Shown, identity};
 use bb_lab_kit::{Counters, Stop};
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -20,6 +21,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::model::{Cluster, Power};
+use crate::schema::RawParams;
 use crate::seed::Seed;
 use crate::wire;
 
@@ -70,8 +72,21 @@ impl Default for Config {
     }
 }
 
+/// A call that is about to be carried out: who makes it is known, and what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The HTTP method.
+    pub method: String,
+    /// The path below `/api2/json`.
+    pub path: String,
+    /// The parameters, secrets masked.
+    pub parameters: Value,
+}
+
+/// What happens right before a call is carried out.
+type Gate = Box<dyn FnMut(&Moment, &mut Cluster) + Send>;
+
 /// What the API and the control port share.
-#[derive(Debug)]
 pub(crate) struct Lab {
     pub name: String,
     cluster: Mutex<Cluster>,
@@ -84,6 +99,18 @@ pub(crate) struct Lab {
     pub in_flight: Mutex<BTreeMap<String, u64>>,
     /// Workers of the API daemon per node; the empty name stands for calls without a node.
     workers: Mutex<BTreeMap<String, Arc<Semaphore>>>,
+    /// Workers that somebody else keeps busy.
+    busy: Mutex<BTreeMap<String, Vec<OwnedSemaphorePermit>>>,
+    gate: Mutex<Option<Gate>>,
+    shown: Option<Shown>,
+}
+
+impl fmt::Debug for Lab {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lab")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Lab {
@@ -95,12 +122,49 @@ impl Lab {
     /// A free worker of a node's API daemon. A call that waits for a lock keeps its worker, so
     /// three of them stall what else has to go through the daemon.
     pub(crate) async fn worker(&self, node: &str) -> Option<OwnedSemaphorePermit> {
-        let workers = {
-            let mut all = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
-            let make = || Arc::new(Semaphore::new(WORKERS));
-            all.entry(node.to_owned()).or_insert_with(make).clone()
-        };
-        workers.acquire_owned().await.ok()
+        self.workers_of(node).acquire_owned().await.ok()
+    }
+
+    fn workers_of(&self, node: &str) -> Arc<Semaphore> {
+        let mut all = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let make = || Arc::new(Semaphore::new(WORKERS));
+        all.entry(node.to_owned()).or_insert_with(make).clone()
+    }
+
+    /// Has somebody else keep all free workers of a node busy, or lets go of them.
+    pub(crate) fn keep_busy(&self, node: &str, busy: bool) {
+        let workers = self.workers_of(node);
+        let mut all = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = all.entry(node.to_owned()).or_default();
+        if busy {
+            held.extend(std::iter::from_fn(|| {
+                workers.clone().try_acquire_owned().ok()
+            }));
+        } else {
+            held.clear();
+        }
+    }
+
+    /// Lets happen what a test wants to happen right before a call.
+    pub(crate) fn before_call(&self, method: &str, path: &str, parameters: &RawParams) {
+        let mut gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(gate) = gate.as_mut() {
+            let moment = Moment {
+                method: method.to_owned(),
+                path: path.to_owned(),
+                parameters: wire::masked(parameters),
+            };
+            gate(&moment, &mut self.cluster());
+        }
+    }
+
+    /// Shows another certificate to connections from now on.
+    pub(crate) fn exchange_certificate(&self) -> anyhow::Result<Identity> {
+        let other = identity(&[&self.name])?;
+        if let Some(shown) = &self.shown {
+            shown.exchange(&other)?;
+        }
+        Ok(other)
     }
 
     /// Lets everything happen that is due by now.
@@ -156,6 +220,7 @@ impl ProxmoxLab {
         let tokens = tokens(&cluster);
         let listener = bind(config.listen).await?;
         let control_listener = bind(config.control).await?;
+        let shown = tls.as_ref().map(Shown::new).transpose()?;
         let scheme = if config.plain { "http" } else { "https" };
         let api = format!("{scheme}://{}", listener.local_addr()?);
         let control = format!("http://{}", control_listener.local_addr()?);
@@ -169,10 +234,13 @@ impl ProxmoxLab {
             state: config.state,
             in_flight: Mutex::new(BTreeMap::new()),
             workers: Mutex::new(BTreeMap::new()),
+            busy: Mutex::new(BTreeMap::new()),
+            gate: Mutex::new(None),
+            shown: shown.clone(),
         });
         let stop = Stop::new();
         let mut parts = Vec::new();
-        let server = tls.as_ref().map(server_config).transpose()?;
+        let server = shown.as_ref().map(Shown::server_config).transpose()?;
         let service = {
             let lab = lab.clone();
             move |request: Request| {
@@ -339,6 +407,27 @@ impl Running {
     /// Looks at the state or changes it, as a person with a shell on a node does.
     pub fn with<T>(&self, look: impl FnOnce(&mut Cluster) -> T) -> T {
         look(&mut self.lab.cluster())
+    }
+
+    /// Has something happen right before every call that is carried out, in its place of the
+    /// order: what it changes, the call meets. `None` ends that.
+    pub fn before_calls(&self, gate: Option<impl FnMut(&Moment, &mut Cluster) + Send + 'static>) {
+        let gate = gate.map(|gate| Box::new(gate) as Gate);
+        *self.lab.gate.lock().unwrap_or_else(PoisonError::into_inner) = gate;
+    }
+
+    /// Has somebody else keep all workers of a node's API daemon busy, or lets go of them. The
+    /// empty name stands for calls that name no node.
+    pub fn keep_busy(&self, node: &str, busy: bool) {
+        self.lab.keep_busy(node, busy);
+    }
+
+    /// Shows another certificate to every connection that begins from now on, and gives it.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn exchange_certificate(&self) -> anyhow::Result<Identity> {
+        self.lab.exchange_certificate()
     }
 
     /// A round of the status daemon, now: the lists catch up with what is.

@@ -59,5 +59,5 @@ mod view;
 pub mod volume;
 mod wire;
 
-pub use lab::{Config, ProxmoxLab, Running};
+pub use lab::{Config, Moment, ProxmoxLab, Running};
 pub use seed::Seed;

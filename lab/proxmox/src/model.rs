@@ -75,6 +75,9 @@ pub struct Storage {
     /// `preallocation=full`: disks take their room at once.
     #[serde(default)]
     pub preallocate: bool,
+    /// Set from outside: what is on it cannot be removed.
+    #[serde(default)]
+    pub keeps: bool,
     /// Place to name to volume; the place is a node's name, or empty for a shared storage.
     #[serde(default)]
     pub volumes: BTreeMap<String, BTreeMap<String, Volume>>,
@@ -258,6 +261,15 @@ pub struct World {
     /// Every other list shows the status before the last one.
     #[serde(default)]
     pub lists_go_back: bool,
+    /// Most nodes are gone: nothing is written any more.
+    #[serde(default)]
+    pub no_quorum: bool,
+    /// The cluster file system is dead: no call gets past its login.
+    #[serde(default)]
+    pub pmxcfs_dead: bool,
+    /// The API daemon is down: only what the proxy answers by itself is answered.
+    #[serde(default)]
+    pub daemon_down: bool,
 }
 
 fn copy_rate() -> u32 {
@@ -274,8 +286,22 @@ impl Default for World {
             hung: BTreeSet::new(),
             statd_stopped: false,
             lists_go_back: false,
+            no_quorum: false,
+            pmxcfs_dead: false,
+            daemon_down: false,
         }
     }
+}
+
+/// How the next task of a kind ends, whatever it should have come to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OddEnd {
+    /// Such as `qmclone`, `vzcreate`, `qmconfig`, `resize`, `qmstart`, `qmdestroy`.
+    pub kind: String,
+    /// What it ends with, such as `OK`, `WARNINGS: 1`, `unexpected status` or an error's words.
+    pub exit: String,
+    /// Whether it does its work.
+    pub works: bool,
 }
 
 /// The whole cluster.
@@ -303,6 +329,12 @@ pub struct Cluster {
     /// Where made-up ids are drawn from.
     #[serde(default)]
     pub drawn: u64,
+    /// How often the key that tickets are signed with was exchanged.
+    #[serde(default)]
+    pub ticket_key: u64,
+    /// Ends that the next tasks of a kind come to.
+    #[serde(skip)]
+    pub odd_ends: Vec<OddEnd>,
     /// SHA-256 fingerprint of the certificate the API shows.
     #[serde(default)]
     pub fingerprint: String,

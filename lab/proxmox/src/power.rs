@@ -128,7 +128,7 @@ impl Cluster {
     }
 
     /// Starts a guest's process.
-    pub(crate) fn switch_on(&mut self, vmid: u32) {
+    pub fn switch_on(&mut self, vmid: u32) {
         self.drawn += 1;
         let pid = 100_000 + self.drawn as u32 % 900_000;
         let since = self.now;
@@ -142,7 +142,7 @@ impl Cluster {
     }
 
     /// Ends a guest's process; what waited for that takes effect.
-    pub(crate) fn switch_off(&mut self, vmid: u32) {
+    pub fn switch_off(&mut self, vmid: u32) {
         if let Some(guest) = self.guests.get_mut(&vmid) {
             guest.power = Power::Stopped;
         }

@@ -131,6 +131,8 @@ impl Seed {
             epoch,
             statd_due: 0.0,
             drawn: 0,
+            ticket_key: 0,
+            odd_ends: Vec::new(),
             fingerprint: String::new(),
             lists: 0,
             seen_before: BTreeMap::new(),
@@ -192,6 +194,7 @@ fn make_storage(seed: &SeedStorage, nodes: &[String], ctime: i64) -> Storage {
         path: seed.path.clone(),
         full: false,
         preallocate: false,
+        keeps: false,
         volumes: BTreeMap::new(),
     };
     for file in &seed.files {

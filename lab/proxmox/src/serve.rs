@@ -7,6 +7,7 @@ use bb_lab_kit::faults::Action;
 use bb_lab_kit::http::{Reply, Request};
 use bb_lab_kit::journal::{self, Entry};
 use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::auth::REFUSAL_DELAY;
 use crate::lab::Lab;
@@ -15,6 +16,13 @@ use crate::routes::{self, Out, Route};
 use crate::schema::{Raw, RawParams};
 use crate::wire::{self, Form};
 
+/// What every call is answered while the cluster file system is dead.
+const PMXCFS_DEAD: &str = "RPCEnvironment init request failed: Unable to load access control \
+                           list: Connection refused";
+/// Seconds the proxy waits for the API daemon.
+const PROXY_TIMEOUT: f64 = 30.0;
+/// Real seconds it waits at least: at a scale of 0 callers queue for workers as well.
+const SHORTEST_TIMEOUT: f64 = 3.0;
 /// Lab seconds between two tries to get what another holds.
 const RETRY: f64 = 0.01;
 
@@ -118,6 +126,14 @@ impl Lab {
         };
         match fault {
             Some(Action::CloseAfter) => Reply::closed(),
+            Some(Action::StatusAfter {
+                status,
+                reason,
+                body,
+            }) => Reply {
+                reason,
+                ..Reply::new(status, "application/json;charset=UTF-8", body)
+            },
             Some(Action::Hang { ms }) => {
                 pause(ms).await;
                 reply
@@ -165,6 +181,11 @@ impl Lab {
         if self.cluster().scale > 0.0 {
             self.tick();
         }
+        if self.cluster().world.pmxcfs_dead {
+            let seconds = REFUSAL_DELAY * self.cluster().scale;
+            self.clock.wait(seconds).await;
+            return Err(Refusal::fail(PMXCFS_DEAD));
+        }
         if asked.method == "POST" && asked.path == "/access/ticket" {
             known.class = "POST /access/ticket".to_owned();
             let verdict = self.cluster().login(&asked.raw);
@@ -189,8 +210,12 @@ impl Lab {
         let _worker = if is_answered_by_proxy(&known.class) {
             None
         } else {
-            self.worker(node).await
+            Some(self.daemon(node).await?)
         };
+        if asked.method != "GET" && self.cluster().world.no_quorum {
+            return Err(Refusal::fail("cluster not ready - no quorum?"));
+        }
+        self.before_call(&asked.method, &asked.path, &asked.raw);
         let began = self.clock.now();
         let mut waits = false;
         let out = loop {
@@ -212,6 +237,20 @@ impl Lab {
             }
         };
         self.background(route, asked, out).await
+    }
+
+    /// A worker of the API daemon, if it is up and one of its workers is free in time.
+    async fn daemon(&self, node: &str) -> Answer<OwnedSemaphorePermit> {
+        if self.cluster().world.daemon_down {
+            return Err(Refusal::bare(595, "Connection refused"));
+        }
+        let seconds = self.cluster().waiting(PROXY_TIMEOUT);
+        let timeout = Duration::from_secs_f64(seconds.max(SHORTEST_TIMEOUT));
+        tokio::time::timeout(timeout, self.worker(node))
+            .await
+            .ok()
+            .flatten()
+            .ok_or_else(|| Refusal::bare(596, "Connection timed out"))
     }
 
     /// Every 401 is late.

@@ -256,6 +256,7 @@ impl Cluster {
             path: call.p.get("path").map(str::to_owned),
             full: false,
             preallocate: call.p.get("preallocation") == Some("full"),
+            keeps: false,
             volumes: std::collections::BTreeMap::new(),
         };
         self.storages.insert(sid.clone(), storage);

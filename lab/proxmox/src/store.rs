@@ -247,6 +247,10 @@ impl Cluster {
             let text = format!("base volume '{volid}' is still in use by linked cloned");
             return Err(Refusal::fail(text));
         }
+        if storage.keeps {
+            let text = format!("unlink '{volid}' failed - Operation not permitted");
+            return Err(Refusal::fail(text));
+        }
         let storage = self.storages.get_mut(&id.storage);
         let all = storage.and_then(|s| s.volumes.get_mut(&place));
         Ok(all.is_some_and(|all| all.remove(&id.name).is_some()))

@@ -106,6 +106,19 @@ impl Api {
                 body: body.clone().into(),
                 ..Reply::default()
             },
+            Some(Action::StatusAfter {
+                status,
+                reason,
+                body,
+            }) => {
+                self.answer(&request, &sent).await;
+                Reply {
+                    status: *status,
+                    reason: reason.clone(),
+                    body: body.clone().into(),
+                    ..Reply::default()
+                }
+            }
             Some(Action::CloseBefore) => Reply::closed(),
             Some(Action::HangBefore { ms }) => {
                 tokio::time::sleep(Duration::from_millis(*ms)).await;
