@@ -48,9 +48,12 @@ pub enum ClusterError {
         /// The cluster's words for the whole.
         message: String,
     },
-    /// Somebody else works on the guest or storage, or the cluster is not ready: later.
+    /// Somebody else works on the guest or storage: later.
     #[error("{0}")]
     Locked(String),
+    /// The cluster as a whole writes nothing: too few nodes, or no cluster file system.
+    #[error("{0}")]
+    NotReady(String),
     /// The guest is not on that node.
     #[error("{0}")]
     NotThere(String),
@@ -60,6 +63,10 @@ pub enum ClusterError {
     /// A write was sent, and nobody knows whether it took effect.
     #[error("the outcome is unknown: {0}")]
     Unknown(String),
+    /// What was decided about is no longer what was looked at. Nothing was sent, or nothing of
+    /// it was carried out.
+    #[error("{0}")]
+    Moved(String),
     /// The cluster refuses in other words.
     #[error("{0}")]
     Refused(String),
@@ -89,10 +96,11 @@ impl ClusterError {
     #[must_use]
     pub const fn retry(&self) -> Retry {
         match self {
-            Self::NotThere(_) | Self::Exists(_) => Retry::Now,
+            Self::NotThere(_) | Self::Exists(_) | Self::Moved(_) => Retry::Now,
             Self::Unreachable { .. }
             | Self::Untrusted { .. }
             | Self::Locked(_)
+            | Self::NotReady(_)
             | Self::Unknown(_)
             | Self::Refused(_)
             | Self::Answer { .. } => Retry::Backoff,
@@ -101,6 +109,42 @@ impl ClusterError {
             | Self::Forbidden { .. }
             | Self::Parameter { .. } => Retry::OnChange,
         }
+    }
+
+    /// What a person can do about it, where the cluster's own words do not say.
+    #[must_use]
+    pub fn remedy(&self) -> Option<String> {
+        let fixed = match self {
+            Self::Forbidden {
+                path, privilege, ..
+            } if !path.is_empty() => {
+                return Some(format!(
+                    "grant {privilege} on {path} to the user and to the token"
+                ));
+            }
+            Self::Locked(text) if text.contains("is locked (") => {
+                "it goes on when that ends; if no task holds the lock, root takes it off with \
+                 `qm unlock` or `pct unlock`"
+            }
+            Self::Locked(text) if text.contains("can't lock file") => {
+                "it goes on when that file is let go; if no task runs on the guest, end the \
+                 process on its node that hangs with it"
+            }
+            Self::Locked(_) => "it goes on when the node or storage is less busy",
+            Self::NotReady(text) if text.contains("quorum") || text.contains("not ready") => {
+                "it goes on when most nodes of the cluster are up"
+            }
+            Self::NotReady(_) => "start pve-cluster on that node (`systemctl start pve-cluster`)",
+            Self::Unknown(_) => "see the log of that task on its node",
+            Self::Refused(text) if words(text, &["No space left", "no space", "not enough"]) => {
+                "make room on that storage"
+            }
+            Self::Refused(text) if text.contains("copy failed") => {
+                "see the log of that task on its node; a full storage is the usual cause"
+            }
+            _ => return None,
+        };
+        Some(fixed.to_owned())
     }
 
     /// Whether the cluster refuses because the guest already is in the state that is asked for.
@@ -126,17 +170,28 @@ fn listed(errors: &BTreeMap<String, String>) -> String {
     out
 }
 
-/// Texts of a lock held by somebody, or of a cluster that will be ready in a while.
-const LOCKED: [&str; 8] = [
+/// Texts of a lock held by somebody, or of a node with too much to do.
+const LOCKED: [&str; 5] = [
     "can't lock file",
     "got lock request timeout",
     "is locked (",
     "got timeout",
+    "got no worker upid",
+];
+
+/// Texts of a cluster that writes nothing for anybody.
+const NOT_READY: [&str; 3] = [
     "no quorum",
     "cluster not ready",
-    "got no worker upid",
     "RPCEnvironment init request failed",
 ];
+
+/// Texts of a digest that was judged and is another one.
+const MOVED: [&str; 2] = ["checksum mismatch (file", "detected modified configuration"];
+
+fn words(text: &str, any: &[&str]) -> bool {
+    any.iter().any(|word| text.contains(word))
+}
 
 /// Whether a call changes something. The outcome of a write that is cut off is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,7 +227,9 @@ pub(crate) fn classify(
         596..=599 | 502..=504 if class == Class::Write => ClusterError::Unknown(text),
         596..=599 | 502..=504 => unreachable(text),
         _ if text.contains("hostname lookup") => unreachable(text),
-        _ if LOCKED.iter().any(|lock| text.contains(lock)) => ClusterError::Locked(text),
+        _ if words(&text, &NOT_READY) => ClusterError::NotReady(text),
+        _ if words(&text, &MOVED) => ClusterError::Moved(text),
+        _ if words(&text, &LOCKED) => ClusterError::Locked(text),
         _ if is_absence(&text) => ClusterError::NotThere(text),
         _ if text.contains("already exists") => ClusterError::Exists(text),
         _ if text.is_empty() => ClusterError::Refused(format!("status {status} without a word")),
@@ -266,6 +323,25 @@ mod tests {
             ),
             ("CT 801 already exists on node 'pve1'", "Exists"),
             ("disk image '/x/vm-1-pvc-2.qcow2' already exists", "Exists"),
+            ("cluster not ready - no quorum?", "NotReady"),
+            (
+                "RPCEnvironment init request failed: Unable to load access control list: \
+                 Connection refused",
+                "NotReady",
+            ),
+            ("got no worker upid - start worker failed", "Locked"),
+            (
+                "cfs-lock 'storage-ceph' error: got lock request timeout",
+                "Locked",
+            ),
+            (
+                "VM 5: checksum mismatch (file change by other user?)",
+                "Moved",
+            ),
+            (
+                "detected modified configuration - file changed by other user? Try again.",
+                "Moved",
+            ),
             ("storage 'gone' does not exist", "Refused"),
             ("VM 5 is running - destroy failed", "Refused"),
         ] {
@@ -273,6 +349,41 @@ mod tests {
             assert!(got.starts_with(want), "{text}: {got}");
         }
         assert!(class(500, "CT 801 not running\n").is_moot());
+    }
+
+    #[test]
+    fn what_the_words_leave_open_comes_with_a_remedy() {
+        for (status, text, want) in [
+            (
+                403,
+                "Permission check failed (/vms/2700, VM.Clone)",
+                "grant VM.Clone on /vms/2700",
+            ),
+            (500, "CT is locked (disk)", "pct unlock"),
+            (
+                500,
+                "can't lock file '/x/lock-5.conf' - got timeout",
+                "hangs",
+            ),
+            (500, "cluster not ready - no quorum?", "most nodes"),
+            (
+                500,
+                "unable to create image: No space left on device",
+                "make room",
+            ),
+            (
+                500,
+                "clone failed: copy failed: command 'x' failed: exit code 1",
+                "full storage",
+            ),
+        ] {
+            let remedy = class(status, text).remedy().unwrap_or_default();
+            assert!(remedy.contains(want), "{text}: {remedy}");
+        }
+        assert_eq!(
+            class(500, "VM 5 is running - destroy failed").remedy(),
+            None
+        );
     }
 
     #[test]

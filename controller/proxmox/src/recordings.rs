@@ -146,9 +146,14 @@ fn every_refusal_has_the_class_that_its_words_ask_for() {
             }
             ClusterError::Parameter { .. } => ("parameter", step.status == 400),
             ClusterError::Locked(_) => {
-                let words = ["lock", "timeout", "RPCEnvironment", "quorum"];
+                let words = ["lock", "timeout"];
                 ("locked", words.iter().any(|word| text.contains(word)))
             }
+            ClusterError::NotReady(_) => (
+                "not ready",
+                text.contains("RPCEnvironment") || text.contains("quorum"),
+            ),
+            ClusterError::Moved(_) => ("moved", text.contains("file change")),
             ClusterError::NotThere(_) => (
                 "not there",
                 text.to_lowercase().contains("configuration file"),

@@ -142,6 +142,21 @@ impl Cluster {
         Ok(found)
     }
 
+    /// The disks that a destroy left where they are: it ends with `OK` all the same.
+    pub(crate) async fn left_behind(&self, upid: &Upid) -> Result<Vec<String>, ClusterError> {
+        let path = format!("/nodes/{}/tasks/{}/log", part(&upid.node), part(&upid.text));
+        let call = Call::new("GET /nodes/N/tasks/UPID/log", path).with("limit", LIMIT);
+        let answer = self.call(&call).await?;
+        let volid = |row: &Value| {
+            let line = text_at(row, "t")?;
+            let (volid, _) = line
+                .strip_prefix("Could not remove disk '")?
+                .split_once('\'')?;
+            Some(volid.to_owned())
+        };
+        Ok(rows(&answer).iter().filter_map(volid).collect())
+    }
+
     /// Which VMID a clone makes: `creating a clone of VM 2700 with ID 2744`.
     async fn clone_target(&self, upid: &Upid) -> Result<Option<Vmid>, ClusterError> {
         let path = format!("/nodes/{}/tasks/{}/log", part(&upid.node), part(&upid.text));

@@ -46,6 +46,13 @@ fn on_guest(name: [&'static str; 2], guest: &Guest, below: &str) -> Call {
     Call::new(name, guest_path(guest.kind, &guest.node, guest.vmid, below))
 }
 
+/// The call, to be refused where the configuration is no longer of that version.
+fn if_still(call: Call, digest: Option<&String>) -> Call {
+    digest
+        .iter()
+        .fold(call, |call, digest| call.with("digest", *digest))
+}
+
 #[allow(clippy::too_many_lines, reason = "one short arm for each call")]
 fn render(op: &Op, shutdown_seconds: u64) -> Call {
     match op {
@@ -94,19 +101,19 @@ fn render(op: &Op, shutdown_seconds: u64) -> Call {
                 let keys: Vec<&str> = delete.iter().map(String::as_str).collect();
                 call = call.with("delete", keys.join(","));
             }
-            digest
-                .iter()
-                .fold(call, |call, digest| call.with("digest", digest))
+            if_still(call, digest.as_ref())
         }
         Op::Resize {
             guest,
             disk,
             size_gib,
+            digest,
         } => {
             let names = ["PUT /nodes/N/qemu/ID/resize", "PUT /nodes/N/lxc/ID/resize"];
-            on_guest(names, guest, "/resize")
+            let call = on_guest(names, guest, "/resize")
                 .with("disk", disk)
-                .with("size", format!("{size_gib}G"))
+                .with("size", format!("{size_gib}G"));
+            if_still(call, digest.as_ref())
         }
         Op::Start(guest) => {
             let names = [
@@ -148,9 +155,19 @@ fn render(op: &Op, shutdown_seconds: u64) -> Call {
             holder,
             slot,
             volid,
-        } => on_guest(["PUT /nodes/N/qemu/ID/config"; 2], holder, "/config").with(slot, volid),
-        Op::Drop { holder, slot, .. } => {
-            on_guest(["PUT /nodes/N/qemu/ID/config"; 2], holder, "/config").with("delete", slot)
+            digest,
+        } => {
+            let call = on_guest(["PUT /nodes/N/qemu/ID/config"; 2], holder, "/config");
+            if_still(call.with(slot, volid), digest.as_ref())
+        }
+        Op::Drop {
+            holder,
+            slot,
+            digest,
+            ..
+        } => {
+            let call = on_guest(["PUT /nodes/N/qemu/ID/config"; 2], holder, "/config");
+            if_still(call.with("delete", slot), digest.as_ref())
         }
         Op::DeleteImage { place, volid } => {
             let path = content_path(place, Some(volid));

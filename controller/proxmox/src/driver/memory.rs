@@ -19,6 +19,14 @@ use crate::tasks::{Ended, TaskList, Upid};
 const LIVE: Duration = Duration::from_secs(20);
 /// How long a task may be missing from its node's list before its outcome counts as unknown.
 const MISSING: Duration = Duration::from_secs(10);
+/// The first pause after a failure.
+const FIRST: Duration = Duration::from_secs(2);
+/// How often something may turn out to be other than it was looked at before that counts as a
+/// failure as well.
+const LOOKS: u32 = 3;
+/// From how many failures in a row on even what passes by itself is told as held: with the
+/// pauses before it, that is a quarter of a minute.
+const PATIENCE: u32 = 3;
 /// The longest pause after failures.
 const LONGEST: Duration = Duration::from_secs(300);
 
@@ -34,6 +42,8 @@ struct Pause {
     /// What was desired when it began: another wish ends it.
     wish: String,
     failures: u32,
+    /// How often it was other than looked at.
+    moved: u32,
     until: Instant,
     rest: Rest,
 }
@@ -46,8 +56,11 @@ struct Last {
     at: Instant,
 }
 
-#[derive(Default)]
 pub(crate) struct Memory {
+    /// The first pause after a failure.
+    pub(crate) first: Duration,
+    /// How long a task may be missing from its node's list.
+    pub(crate) missing: Duration,
     pub(crate) tasks: BTreeMap<Upid, Task>,
     pauses: BTreeMap<String, Pause>,
     last: BTreeMap<String, Last>,
@@ -60,6 +73,29 @@ pub(crate) struct Memory {
     /// Which VMID each clone task makes, as its log said.
     pub(crate) clones: BTreeMap<String, Option<Vmid>>,
     pub(crate) recheck: bool,
+    /// Destroys that ended well: their logs say whether a disk stayed.
+    pub(crate) destroyed: Vec<(Upid, Op)>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            first: FIRST,
+            missing: MISSING,
+            tasks: BTreeMap::new(),
+            pauses: BTreeMap::new(),
+            last: BTreeMap::new(),
+            wishes: BTreeMap::new(),
+            live: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            unknown: BTreeSet::new(),
+            made: BTreeSet::new(),
+            proven: BTreeMap::new(),
+            clones: BTreeMap::new(),
+            recheck: false,
+            destroyed: Vec::new(),
+        }
+    }
 }
 
 impl Memory {
@@ -177,7 +213,7 @@ impl Memory {
                 None if self
                     .tasks
                     .get(&upid)
-                    .is_some_and(|task| now - task.begun < MISSING) =>
+                    .is_some_and(|task| now - task.begun < self.missing) =>
                 {
                     continue;
                 }
@@ -187,7 +223,12 @@ impl Memory {
                 continue;
             };
             match ended {
-                Ended::Well => self.done(&task.chain, &task.op, now),
+                Ended::Well => {
+                    self.done(&task.chain, &task.op, now);
+                    if matches!(task.op, Op::Destroy(_)) {
+                        self.destroyed.push((upid, task.op));
+                    }
+                }
                 Ended::Killed => {
                     let text = format!("the task of `{}` ended without a result", task.op);
                     self.failed(&task.chain, &task.op, &ClusterError::Unknown(text), now);
@@ -258,8 +299,17 @@ impl Memory {
     /// manager, for one, takes its time. The pause doubles each time.
     pub(crate) fn repeats(&self, uid: &str, op: &Op, now: Instant) -> bool {
         self.last.get(uid).is_some_and(|last| {
-            last.text == op.to_string() && now.duration_since(last.at) < pause_of(last.times, uid)
+            last.text == op.to_string()
+                && now.duration_since(last.at) < pause_of(self.first, last.times, uid)
         })
+    }
+
+    /// Whether a call was made so often with success and without effect that a person should
+    /// know.
+    pub(crate) fn is_vain(&self, uid: &str) -> bool {
+        self.last
+            .get(uid)
+            .is_some_and(|last| last.times >= PATIENCE)
     }
 
     /// Takes note of a call that failed, or whose outcome nobody knows.
@@ -271,62 +321,69 @@ impl Memory {
             _ => None,
         };
         match (claim, error) {
-            (Some((_, vmid)), ClusterError::Exists(_)) => {
-                self.refused.insert(vmid);
-                return;
-            }
+            (Some((_, vmid)), ClusterError::Exists(_)) => drop(self.refused.insert(vmid)),
             (Some((_, vmid)), ClusterError::Unknown(_)) => drop(self.unknown.insert(vmid)),
             _ => {}
         }
-        if is_stale(error) {
-            // The configuration moved under the plan: the next pass makes a new one.
-            return;
-        }
         let uid = &chain.owner.uid;
-        let failures = self.pauses.get(uid).map_or(0, |pause| pause.failures + 1);
-        let (reason, message) = told(op, error);
+        let before = self.pauses.get(uid);
+        let (mut failures, mut moved) = before.map_or((0, 0), |p| (p.failures + 1, p.moved));
+        let mut pause = pause_of(self.first, failures, uid);
+        if matches!(error, ClusterError::Moved(_) | ClusterError::Exists(_)) {
+            // Another plan comes of another look, at once; not for ever, though.
+            moved += 1;
+            failures = before.map_or(0, |p| p.failures);
+            pause = match moved.checked_sub(LOOKS) {
+                Some(more) => pause_of(self.first, more, uid),
+                None => Duration::ZERO,
+            };
+        }
+        let (reason, message) = told(op, error, failures);
         let pause = Pause {
             wish: self.wishes.get(uid).cloned().unwrap_or_default(),
             failures,
-            until: now + pause_of(failures, uid),
+            moved,
+            until: now + pause,
             rest: Rest { reason, message },
         };
         self.pauses.insert(uid.clone(), pause);
     }
 }
 
-/// The digest was judged and is another one.
-fn is_stale(error: &ClusterError) -> bool {
-    matches!(error, ClusterError::Refused(text)
-        if text.contains("checksum mismatch") || text.contains("detected modified configuration"))
-}
-
-/// What an object's status says after a failure. No reason where it passes by itself.
-fn told(op: &Op, error: &ClusterError) -> (Option<Reason>, String) {
+/// What an object's status says after a failure. No reason where it may pass by itself and has
+/// not been tried often.
+fn told(op: &Op, error: &ClusterError, failures: u32) -> (Option<Reason>, String) {
+    let patient = failures < PATIENCE;
     let reason = match error {
         ClusterError::Unauthorized(_) | ClusterError::Forbidden { .. } => {
             Some(Reason::Unauthorized)
         }
+        ClusterError::NotReady(_) => Some(Reason::Unreachable),
         ClusterError::Setup(_)
         | ClusterError::Parameter { .. }
         | ClusterError::Refused(_)
         | ClusterError::Exists(_)
         | ClusterError::Answer { .. } => Some(Reason::Refused),
-        ClusterError::Unreachable { .. }
-        | ClusterError::Untrusted { .. }
-        | ClusterError::Locked(_)
-        | ClusterError::NotThere(_)
-        | ClusterError::Unknown(_) => None,
+        _ if patient => None,
+        ClusterError::Unreachable { .. } | ClusterError::Unknown(_) => Some(Reason::Unreachable),
+        ClusterError::Untrusted { .. } => Some(Reason::Unauthorized),
+        ClusterError::Locked(_) | ClusterError::Moved(_) | ClusterError::NotThere(_) => {
+            Some(Reason::Waiting)
+        }
     };
-    (reason, format!("cannot {op}: {error}"))
+    let mut message = format!("cannot {op}: {error}");
+    if let Some(remedy) = error.remedy().filter(|_| reason.is_some()) {
+        message.push_str("; ");
+        message.push_str(&remedy);
+    }
+    (reason, message)
 }
 
-/// 2 s, doubled with each failure up to 5 minutes, and up to a quarter more by chance, so that
-/// many do not come back at once. The chance is the object's name: no clock, no generator.
-fn pause_of(failures: u32, uid: &str) -> Duration {
-    let base = Duration::from_secs(2)
-        .saturating_mul(1 << failures.min(10))
-        .min(LONGEST);
+/// The first pause, doubled with each failure up to 5 minutes, and up to a quarter more by
+/// chance, so that many do not come back at once. The chance is the object's name: no clock, no
+/// generator.
+fn pause_of(first: Duration, failures: u32, uid: &str) -> Duration {
+    let base = first.saturating_mul(1 << failures.min(10)).min(LONGEST);
     let sum = uid.bytes().fold(u32::from(b'b') + failures, |sum, byte| {
         sum.wrapping_mul(31).wrapping_add(u32::from(byte))
     });
@@ -381,7 +438,7 @@ mod tests {
         assert!(memory.rest("u-1", now + Duration::from_secs(3)).is_some());
         memory.done(&chain, &op, now);
         assert!(memory.rest("u-1", now).is_none());
-        assert!((0..40).all(|n| pause_of(n, "u") <= LONGEST + LONGEST / 4));
+        assert!((0..40).all(|n| pause_of(FIRST, n, "u") <= LONGEST + LONGEST / 4));
     }
 
     #[test]
@@ -439,8 +496,12 @@ mod tests {
             now,
         );
         assert!(memory.in_flight(now).refused.contains(&vmid));
-        let moved = ClusterError::Refused("checksum mismatch (file change by other user?)".into());
+        let moved = ClusterError::Moved("checksum mismatch (file change by other user?)".into());
         memory.failed(&chain, &chain.ops[0], &moved, now);
         assert!(memory.in_flight(now).resting.is_empty());
+        for _ in 0..LOOKS {
+            memory.failed(&chain, &chain.ops[0], &moved, now);
+        }
+        assert!(memory.rest("u-1", now).is_some(), "it is not looked at hot");
     }
 }

@@ -1,11 +1,12 @@
 //! Turns what should be on a cluster into calls, one step a pass, and into a report of where all stands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use bb_core::proxmox::model::{Desired, Fate, GuestState, More, PassReport, VolumeState};
 use bb_core::proxmox::observed::{Observed, Place, Rest};
 use bb_core::proxmox::plan::{Chain, Op, Plan, image_orphans, plan};
+use bb_crds::condition::Reason;
 use futures::StreamExt;
 use futures::stream;
 use tracing::{debug, info, warn};
@@ -17,6 +18,7 @@ use crate::tasks::oldest;
 
 mod carry;
 mod gather;
+mod guard;
 mod memory;
 
 use carry::{Carried, carry};
@@ -47,10 +49,16 @@ pub struct Driver {
     cluster: Cluster,
     memory: Memory,
     shutdown_seconds: u64,
-    deletable: Option<(Instant, std::collections::BTreeSet<String>)>,
+    deletable: Option<(Instant, BTreeSet<String>)>,
     /// What listings have shown of images that no object accounts for.
     orphans: BTreeMap<Place, Vec<String>>,
+    /// Disks that stayed when their guest was destroyed, as the logs of those tasks say.
+    left: BTreeSet<String>,
     passes: usize,
+    /// The identity of the management cluster, part of every mark.
+    installation: String,
+    /// When this pass began to read.
+    read: Instant,
 }
 
 impl Driver {
@@ -63,7 +71,10 @@ impl Driver {
             shutdown_seconds: 30,
             deletable: None,
             orphans: BTreeMap::new(),
+            left: BTreeSet::new(),
             passes: 0,
+            installation: String::new(),
+            read: Instant::now(),
         }
     }
 
@@ -72,6 +83,15 @@ impl Driver {
     #[must_use]
     pub fn shutdown_within(mut self, bound: Duration) -> Self {
         self.shutdown_seconds = bound.as_secs().max(1);
+        self
+    }
+
+    /// The driver with another first pause after a failure, 2 s otherwise. A task that its node
+    /// does not list counts as lost after five of these.
+    #[must_use]
+    pub fn pausing(mut self, first: Duration) -> Self {
+        self.memory.first = first;
+        self.memory.missing = first.saturating_mul(5);
         self
     }
 
@@ -104,6 +124,8 @@ impl Driver {
     /// single object meets is in its report.
     pub async fn pass(&mut self, desired: &Desired) -> Result<PassReport, PassError> {
         self.passes = self.passes.wrapping_add(1);
+        self.installation.clone_from(&desired.cluster.installation);
+        self.read = Instant::now();
         self.memory.wish(desired);
         self.follow_tasks().await?;
         let mut seen = self.look(desired).await?;
@@ -121,6 +143,7 @@ impl Driver {
                 .map(|volid| format!("disk image {volid} on {}", place.node));
             decided.report.orphans.extend(named);
         }
+        decided.report.orphans.extend(self.left.iter().cloned());
         let mut report = std::mem::take(&mut decided.report);
         self.carry_out(decided.chains, &mut report).await;
         if self.due().is_some_and(|due| due <= SOON) {
@@ -144,6 +167,22 @@ impl Driver {
                 Err(error) => warn!(node, %error, "the tasks of a node cannot be listed"),
             }
         }
+        for (upid, op) in std::mem::take(&mut self.memory.destroyed) {
+            match self.cluster.left_behind(&upid).await {
+                Ok(volids) => {
+                    let said = |volid: String| {
+                        let node = &upid.node;
+                        format!(
+                            "disk image {volid} on {node}: `{op}` could not remove it, run `pvesm free {volid}` there"
+                        )
+                    };
+                    self.left.extend(volids.into_iter().map(said));
+                }
+                Err(error) => {
+                    debug!(%error, upid = upid.text, "the log of a destroy cannot be read")
+                }
+            }
+        }
         Ok(())
     }
 
@@ -165,17 +204,13 @@ impl Driver {
 
     /// The storages whose images our rights let us delete by name; asked only where a volume
     /// is to go.
-    async fn deletable(
-        &mut self,
-        desired: &Desired,
-        seen: &Observed,
-    ) -> std::collections::BTreeSet<String> {
+    async fn deletable(&mut self, desired: &Desired, seen: &Observed) -> BTreeSet<String> {
         if desired
             .volumes
             .iter()
             .all(|volume| volume.fate != Fate::Destroy)
         {
-            return std::collections::BTreeSet::new();
+            return BTreeSet::new();
         }
         if let Some((at, storages)) = &self.deletable
             && at.elapsed() < RIGHTS
@@ -193,7 +228,7 @@ impl Driver {
                 .collect(),
             Err(error) => {
                 debug!(%error, "rights cannot be read");
-                return std::collections::BTreeSet::new();
+                return BTreeSet::new();
             }
         };
         self.deletable.insert((Instant::now(), storages)).1.clone()
@@ -238,23 +273,26 @@ impl Driver {
                 .first()
                 .map(ToString::to_string)
                 .unwrap_or_default();
-            let message = format!("waits for the effect of `{first}`, which the cluster took");
-            tell(
-                report,
-                &chain.owner.uid,
-                &Rest {
-                    reason: None,
-                    message,
-                },
-            );
+            let mut message = format!("waits for the effect of `{first}`, which the cluster took");
+            let vain = self.memory.is_vain(&chain.owner.uid);
+            if vain {
+                message.push_str("; see the log of that task on its node");
+            }
+            let reason = vain.then_some(Reason::Waiting);
+            tell(report, &chain.owner.uid, &Rest { reason, message });
         }
         let (cluster, seconds) = (&self.cluster, self.shutdown_seconds);
+        let (installation, read) = (&self.installation, self.read);
         let carried: Vec<(Chain, Vec<(Op, Carried)>)> = stream::iter(chains)
             .map(|chain| async move {
                 let mut outcomes = Vec::new();
                 for op in &chain.ops {
                     info!(owner = %chain.owner, %op, "begins");
-                    let outcome = carry(cluster, op, seconds).await;
+                    let outcome =
+                        match guard::check(cluster, installation, &chain.owner, op, read).await {
+                            Ok(()) => carry(cluster, op, seconds).await,
+                            Err(error) => Carried::Failed(error),
+                        };
                     let goes_on = matches!(outcome, Carried::Done);
                     outcomes.push((op.clone(), outcome));
                     if !goes_on {

@@ -11,3 +11,4 @@ mod faults;
 mod life;
 mod rights;
 mod stage;
+mod strangers;

@@ -15,6 +15,9 @@ use bb_proxmox::{Cluster, Credentials, Driver, Endpoint, Secret, Trust};
 /// How long anything may take here.
 const BOUND: Duration = Duration::from_secs(60);
 
+/// The first pause after a failure: short, so that what is tried again is tried again soon.
+const PAUSE: Duration = Duration::from_millis(100);
+
 pub(crate) const HOLDER: u32 = 900;
 pub(crate) const TEMPLATE: u32 = 9000;
 
@@ -56,7 +59,7 @@ impl Stage {
         };
         Self {
             lab,
-            driver: Driver::new(cluster),
+            driver: Driver::new(cluster).pausing(PAUSE),
             desired,
             last: PassReport::default(),
         }
@@ -65,7 +68,7 @@ impl Stage {
     /// A driver that knows nothing, as after a restart.
     pub(crate) async fn restart(&mut self) {
         let cluster = Cluster::connect(endpoint(&self.lab)).await.unwrap();
-        self.driver = Driver::new(cluster);
+        self.driver = Driver::new(cluster).pausing(PAUSE);
     }
 
     /// One pass, and its outcome recorded as the shell does.

@@ -156,20 +156,36 @@ fn invisible(scene: &Scene<'_>, guest: &DesiredGuest) -> Step<GuestState> {
             Reason::Unauthorized,
             format!(
                 "{name} was made and cannot be seen: grant VM.Audit on /pool/{pool} to the user \
-                 and to the token, or put the guest back into the pool"
+                 and to the token, or put the guest back into the pool; if it is somebody else's \
+                 by now, {}",
+                way_out(guest)
             ),
         ),
         None if guest.settled.is_some() || scene.flight.made.contains(&guest.vmid) => held(
             Reason::Stuck,
             format!(
-                "{name} was ours; a guest of that id exists and cannot be seen: put it back \
-                 into pool {pool}, or destroy it"
+                "{name} was ours; a guest of that id exists and cannot be seen, so it is neither \
+                 changed nor destroyed: if it is ours, put it back into pool {pool}; if it is \
+                 somebody else's, {}",
+                way_out(guest)
             ),
         ),
         None if guest.fate == Fate::Destroy => Step::Is(GuestState::Gone),
         None => {
             let message = format!("{name} exists, cannot be seen, and was not made by us");
             Step::Is(GuestState::VmidTaken { message })
+        }
+    }
+}
+
+/// What a person can do about an object whose VMID somebody else has by now.
+fn way_out(guest: &DesiredGuest) -> &'static str {
+    match guest.fate {
+        Fate::Destroy => {
+            "set spec.deletionPolicy to Orphan: the object goes, and that guest stays as it is"
+        }
+        Fate::Keep | Fate::Hold | Fate::Release => {
+            "delete the object with spec.deletionPolicy Orphan and make it anew, or free the VMID"
         }
     }
 }
@@ -246,7 +262,7 @@ fn foreign(
     let name = format!("{} {}", row.kind.word(), guest.vmid);
     let called = row.name.as_deref().unwrap_or("no name");
     let whose = match ownership {
-        Ownership::Other(other) => format!("belongs to `{other}`"),
+        Ownership::Other(other) => format!("bears the mark `{other}`"),
         Ownership::Ours | Ownership::Unmarked => "bears no mark of ours".to_owned(),
     };
     // Without a mark, but with our tag or the very name: likelier ours with its description
@@ -264,8 +280,11 @@ fn foreign(
             held(
                 Reason::Conflict,
                 format!(
-                    "{name} ({called}) {whose}, so it is neither changed nor destroyed: if it \
-                     is ours, make `{mark}` the first line of its notes; if not, free the VMID"
+                    "{name} ({called}) on node {} {whose}, so it is neither changed nor \
+                     destroyed: if it is ours, make `{mark}` the first line of its notes; if it \
+                     is somebody else's, {}",
+                    row.node,
+                    way_out(guest)
                 ),
             )
         }
@@ -341,7 +360,7 @@ fn keep(scene: &Scene<'_>, guest: &DesiredGuest, row: &Row, config: &GuestConfig
             digest: config.digest.clone(),
         });
     }
-    ops.extend(grow_root(guest, &target, config));
+    ops.extend(grow_root(guest, &target, config, ops.is_empty()));
     if !ops.is_empty() {
         let step = locked(guest, config);
         return step.unwrap_or(Step::Do(Key::Guest(guest.vmid), ops)).into();
@@ -365,7 +384,13 @@ fn keep(scene: &Scene<'_>, guest: &DesiredGuest, row: &Row, config: &GuestConfig
     }
 }
 
-fn grow_root(guest: &DesiredGuest, target: &Guest, config: &GuestConfig) -> Option<Op> {
+/// Grows the root disk. `alone`: the digest that was read still holds when the call is made.
+fn grow_root(
+    guest: &DesiredGuest,
+    target: &Guest,
+    config: &GuestConfig,
+    alone: bool,
+) -> Option<Op> {
     let wanted = keys::root_gib(guest);
     let root = keys::root_disk(target.kind, config)?;
     let grows = root.bytes.is_some_and(|bytes| bytes < wanted << 30);
@@ -373,6 +398,7 @@ fn grow_root(guest: &DesiredGuest, target: &Guest, config: &GuestConfig) -> Opti
         guest: target.clone(),
         disk: root.key,
         size_gib: wanted,
+        digest: config.digest.clone().filter(|_| alone),
     })
 }
 

@@ -66,6 +66,8 @@ pub enum Op {
         disk: String,
         /// Its new size.
         size_gib: u64,
+        /// As in [`Op::Configure`]; `None` right behind one of those, which was judged by it.
+        digest: Option<String>,
     },
     /// Starts a guest.
     Start(Guest),
@@ -94,6 +96,8 @@ pub enum Op {
         slot: String,
         /// The volume id.
         volid: String,
+        /// The version of the holder's configuration that shows the key to be free.
+        digest: Option<String>,
     },
     /// Deletes an image that the holder has as unused.
     Drop {
@@ -103,6 +107,9 @@ pub enum Op {
         slot: String,
         /// The volume id.
         volid: String,
+        /// The version of the holder's configuration that shows the image under that key:
+        /// in another one it may be something else's.
+        digest: Option<String>,
     },
     /// Deletes an image by its volume id.
     DeleteImage {
@@ -160,6 +167,7 @@ impl fmt::Display for Op {
                 guest,
                 disk,
                 size_gib,
+                ..
             } => {
                 write!(f, "grow {disk} of {guest} to {size_gib} GiB")
             }
@@ -182,6 +190,7 @@ impl fmt::Display for Op {
                 holder,
                 slot,
                 volid,
+                ..
             } => {
                 write!(f, "put {volid} on the holder {holder} as {slot}")
             }
@@ -189,6 +198,7 @@ impl fmt::Display for Op {
                 holder,
                 slot,
                 volid,
+                ..
             } => {
                 write!(f, "delete {volid}, {slot} of the holder {holder}")
             }

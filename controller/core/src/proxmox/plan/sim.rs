@@ -238,6 +238,7 @@ impl Sim {
                 guest,
                 disk,
                 size_gib,
+                ..
             } => {
                 let config = &mut self.guests.get_mut(&guest.vmid).unwrap().config;
                 let mut value = Property::parse(&config[disk]);
@@ -275,6 +276,7 @@ impl Sim {
                 holder,
                 slot,
                 volid,
+                ..
             } => {
                 let config = &mut self.guests.get_mut(&holder.vmid).unwrap().config;
                 config.insert(slot.clone(), volid.clone());
@@ -283,6 +285,7 @@ impl Sim {
                 holder,
                 slot,
                 volid,
+                ..
             } => {
                 let config = &mut self.guests.get_mut(&holder.vmid).unwrap().config;
                 assert_eq!(config.remove(slot).as_ref(), Some(volid));

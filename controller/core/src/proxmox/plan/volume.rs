@@ -263,6 +263,7 @@ fn grow(
                 guest: target,
                 disk,
                 size_gib: volume.size_gib,
+                digest: config.digest.clone(),
             };
             Step::Do(Key::Guest(vmid), vec![op])
         }
@@ -321,32 +322,25 @@ fn destroy(
         vmid: holder,
     };
     let volid = image.volid.to_owned();
+    let digest = config.digest.clone();
     let unused = |slot: &u32| config.effective(&format!("unused{slot}"));
     let parked = (0..256).find(|slot| unused(slot) == Some(image.volid));
     let free = (0..256).find(|slot| unused(slot).is_none());
-    let ops = match (parked, free) {
-        (Some(slot), _) => vec![Op::Drop {
+    // One at a time: what is deleted is what this very version of the holder has there.
+    let op = match (parked, free) {
+        (Some(slot), _) => Op::Drop {
             holder: target,
             slot: format!("unused{slot}"),
             volid,
-        }],
-        (None, Some(slot)) => {
-            let slot = format!("unused{slot}");
-            let drop = Op::Drop {
-                holder: target.clone(),
-                slot: slot.clone(),
-                volid: volid.clone(),
-            };
-            vec![
-                Op::Park {
-                    holder: target,
-                    slot,
-                    volid,
-                },
-                drop,
-            ]
-        }
+            digest,
+        },
+        (None, Some(slot)) => Op::Park {
+            holder: target,
+            slot: format!("unused{slot}"),
+            volid,
+            digest,
+        },
         (None, None) => return held(Reason::Stuck, format!("holder {holder} has no slot free")),
     };
-    Step::Do(key, ops)
+    Step::Do(key, vec![op])
 }
