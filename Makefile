@@ -1,6 +1,6 @@
 # Turns a verb into the script that does it; see scripts/ for what each does.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check bench
+.PHONY: help demo demo-down test check bench scale
 
 help:
 	@echo 'make demo       build, start a lab on this machine, apply examples/acme, show what came of it'
@@ -8,6 +8,7 @@ help:
 	@echo 'make test       build and run every test; the last line counts them by level'
 	@echo 'make check      format, lints, licences'
 	@echo 'make bench      measure what docs/figures.md promises'
+	@echo 'make scale      the same with thousands of objects; ONLY=NAME for one scenario'
 	@echo
 	@echo 'Caches lie in $${BB_CACHE:-~/.cache/bitbuilder}: a second clone is quick.'
 
@@ -25,3 +26,6 @@ check:
 
 bench:
 	@scripts/bench.sh
+
+scale:
+	@scripts/scale.sh $(ONLY)

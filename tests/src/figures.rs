@@ -159,12 +159,26 @@ pub fn replaced(page: &str, name: &str, between: &str) -> Result<String> {
 }
 
 /// Whole numbers without a fraction, others with one digit.
-fn number(value: f64) -> String {
+#[must_use]
+pub fn number(value: f64) -> String {
     if (value - value.round()).abs() < 0.005 {
         format!("{value:.0}")
     } else {
         format!("{value:.1}")
     }
+}
+
+/// The machine in words.
+#[must_use]
+pub fn this_machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        (key.trim() == "model name").then(|| value.trim().to_owned())
+    });
+    let model = model.unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+    format!("{cores} cores, {model}")
 }
 
 /// What a call to a cluster is about.

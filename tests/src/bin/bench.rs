@@ -437,18 +437,6 @@ async fn measured() -> Result<Values> {
     Ok(values)
 }
 
-/// The machine in words.
-fn this_machine() -> String {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| {
-        let (key, value) = line.split_once(':')?;
-        (key.trim() == "model name").then(|| value.trim().to_owned())
-    });
-    let model = model.unwrap_or_else(|| std::env::consts::ARCH.to_owned());
-    format!("{cores} cores, {model}")
-}
-
 fn say(words: impl Display) -> Result<()> {
     writeln!(std::io::stdout().lock(), "{words}").context("cannot write")
 }
@@ -478,7 +466,7 @@ async fn run() -> Result<Vec<String>> {
     let values = measured().await?;
     let varying = format!(
         "Measured on a machine with {}.\n\n{}",
-        this_machine(),
+        figures::this_machine(),
         figures::table(&VARYING, &values)
     );
     say(format!("\n{}\n{varying}", figures::table(&COUNTS, &values)))?;
