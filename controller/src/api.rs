@@ -57,6 +57,23 @@ impl ApiError {
         self.status().is_some_and(kube::core::Status::is_conflict)
     }
 
+    /// How long the API itself is to be left alone: it does not answer, or says that it has
+    /// too much to do. `None` where the failure is one of the object alone.
+    pub(crate) fn unwell(&self) -> Option<Duration> {
+        let Self::Refused { source, .. } = self else {
+            return Some(Duration::ZERO);
+        };
+        match source.as_ref() {
+            kube::Error::Api(status) if [401, 429, 502, 503, 504].contains(&status.code) => {
+                let details = status.details.as_ref();
+                let seconds = details.map_or(0, |d| d.retry_after_seconds);
+                Some(Duration::from_secs(u64::from(seconds)).min(DEADLINE))
+            }
+            kube::Error::Api(_) | kube::Error::SerdeError(_) | kube::Error::BuildRequest(_) => None,
+            _ => Some(Duration::ZERO),
+        }
+    }
+
     /// What was to be made is there.
     pub(crate) fn already_exists(&self) -> bool {
         let status = self.status();

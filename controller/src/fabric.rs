@@ -1,72 +1,89 @@
 //! The pass over the objects: gather, resolve, allocate, render, status, write.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bb_core::allocate::allocate;
 use bb_core::outcome::Asked;
 use bb_core::render;
 use bb_core::resolve::{Id, resolve};
-use bb_core::status::{Change, FinalizerOp, Known, changes};
+use bb_core::share::Share;
+use bb_core::status::{Known, changes};
 use bb_core::world::{World, uid};
+use bb_core::writes::{Writes, order};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
-use kube::Resource as _;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, ApiError, Place};
-use crate::backoff::pause;
+use crate::api::ApiError;
+use crate::backoff::{Version, pause};
 use crate::namespaces;
+use crate::scribe;
 use crate::shared::Shared;
 
 /// Changes that come together are seen together.
 const DEBOUNCE: Duration = Duration::from_millis(50);
-/// No pause after a failure is longer: everybody waits for it.
+/// No pause after a failure of the API itself is longer: everybody waits for it.
 const LONGEST: Duration = Duration::from_secs(30);
+/// The most Networks, and the most Instances, that are given numbers in one pass. All of them
+/// are written before the next: on a busy API server a second's work.
+const GIVEN: usize = 256;
 
 /// Runs passes for as long as the process lives.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) -> anyhow::Result<()> {
     let mut failed = 0;
+    let mut turn = 0;
     shared.wake_fabric();
     loop {
         tokio::select! {
             () = shared.fabric_woken() => {}
+            () = rested(&shared) => {}
             () = stop.cancelled() => return Ok(()),
         }
         tokio::time::sleep(DEBOUNCE).await;
-        match pass(&shared).await {
-            Ok(()) => failed = 0,
-            Err(error) => {
-                failed += 1;
-                let first = Duration::from_millis(shared.args.backoff / 4);
-                let wait = pause(failed, first, rand::random()).min(LONGEST);
-                // A conflict is a decision on something old, made again in a moment.
-                if error.conflict() {
-                    tracing::debug!(
-                        error = &error as &dyn std::error::Error,
-                        "a pass over the objects begins again"
-                    );
-                } else {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        ?wait,
-                        "a pass over the objects failed"
-                    );
-                }
-                tokio::select! {
-                    () = tokio::time::sleep(wait) => shared.wake_fabric(),
-                    () = stop.cancelled() => return Ok(()),
-                }
-            }
+        turn += 1;
+        let Some(error) = pass(&shared, turn).await else {
+            failed = 0;
+            continue;
+        };
+        failed += 1;
+        let first = Duration::from_millis(shared.args.backoff / 4);
+        let least = error.unwell().unwrap_or_default();
+        let wait = pause(failed, first, rand::random()).min(LONGEST).max(least);
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            ?wait,
+            "the API does not take writes; it is left alone for a while"
+        );
+        tokio::select! {
+            () = tokio::time::sleep(wait) => shared.wake_fabric(),
+            () = stop.cancelled() => return Ok(()),
         }
     }
 }
 
-async fn pass(shared: &Shared) -> Result<(), ApiError> {
+/// Waits until something that the API refused is to be tried again.
+async fn rested(shared: &Shared) {
+    let due = [shared.rests.due(), shared.homeless.due()];
+    match due.into_iter().flatten().min() {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// One pass. Gives the error that shows that the API itself is not well.
+async fn pass(shared: &Shared, turn: u64) -> Option<ApiError> {
+    let begun = Instant::now();
     let world = shared.stores.world(&shared.written);
+    let resting = shared.rests.now(|id| version_of(&world, id));
     let resolved = resolve(&world);
-    let grants = allocate(&world, &resolved);
+    let share = Share {
+        most: GIVEN,
+        turn,
+        resting: &resting,
+    };
+    let grants = allocate(&world, &resolved, &share);
     let routers: BTreeMap<_, _> = resolved
         .routers
         .keys()
@@ -108,83 +125,38 @@ async fn pass(shared: &Shared) -> Result<(), ApiError> {
         outcomes: &outcomes,
         now: &Time(Timestamp::now()),
     };
-    let (unsettled, kept) = namespaces::keep(shared, &known).await;
-    let written = write_all(shared, &world, changes(&known), unsettled).await;
-    kept.and(written)
-}
-
-/// Carries changes out in their order. A failure on what others depend on (a cursor, a VRF)
-/// ends the pass; one on a volume or an instance holds up nobody else.
-async fn write_all(
-    shared: &Shared,
-    world: &World,
-    changes: Vec<Change>,
-    mut unsettled: bool,
-) -> Result<(), ApiError> {
-    let mut first = Ok(());
-    for change in changes {
-        let of_tenant = matches!(change.id, Id::Region(_) | Id::Provider(_) | Id::Tenant(_));
-        if unsettled && !of_tenant {
-            // A tenant's namespace is on its way: what is in it would be refused for a moment,
-            // and each refusal written to each object.
-            shared.wake_fabric();
-            return first;
-        }
-        if let Err(error) = write(shared, world, &change).await {
-            if !matches!(change.id, Id::Volume(_) | Id::Instance(_)) {
-                return Err(error);
-            }
-            first = first.and(Err(error));
-        }
-        let begins = change.finalizer == Some(FinalizerOp::Add);
-        unsettled |= begins && matches!(change.id, Id::Tenant(_));
+    let (unsettled, unwell) = namespaces::keep(shared, &known).await;
+    if unwell.is_some() {
+        return unwell;
     }
-    first
-}
-
-async fn write(shared: &Shared, world: &World, change: &Change) -> Result<(), ApiError> {
-    let Some(meta) = meta(world, &change.id) else {
-        return Ok(());
-    };
-    let place = Place::of(&change.id);
-    let finalizers = meta.finalizers.clone().unwrap_or_default();
-    let result = api::write(
-        &shared.clients.request,
-        &place,
-        meta.resource_version.clone(),
-        &finalizers,
-        change,
-    )
-    .await;
-    match result {
-        Ok(written) => {
-            // What loses its finalizer is about to go: there is nothing to remember.
-            if let Some(object) = written.filter(|_| change.finalizer != Some(FinalizerOp::Remove))
-            {
-                shared.written.remember(object);
+    let writes = due(&known, &resting, &unsettled, turn);
+    let waits = writes.held > 0 || grants.more;
+    // As long as it took to decide, at least: else a large world would only ever be decided on.
+    let wrote = scribe::carry_out(shared, &world, writes, begun.elapsed()).await;
+    match wrote {
+        Ok(left) => {
+            if waits || left > 0 {
+                shared.wake_fabric();
             }
-            if let Some(note) = &change.event {
-                api::publish(&shared.recorder, &place, meta.uid.clone(), note).await;
-            }
-            Ok(())
+            None
         }
-        Err(error) if error.not_found() => Ok(()),
-        Err(error) => {
-            if error.conflict() {
-                shared.written.forget(meta.uid.as_ref());
-            }
-            Err(error)
-        }
+        Err(error) => Some(error),
     }
 }
 
-fn meta<'a>(world: &'a World, id: &Id) -> Option<&'a kube::core::ObjectMeta> {
-    Some(match id {
-        Id::Region(name) => world.regions.get(name)?.meta(),
-        Id::Provider(name) => world.providers.get(name)?.meta(),
-        Id::Tenant(name) => world.tenants.get(name)?.meta(),
-        Id::Network(key) => world.networks.get(key)?.meta(),
-        Id::Volume(key) => world.volumes.get(key)?.meta(),
-        Id::Instance(key) => world.instances.get(key)?.meta(),
-    })
+/// What is to be written in this pass, in order.
+fn due(
+    known: &Known<'_>,
+    resting: &BTreeSet<Id>,
+    unsettled: &BTreeSet<String>,
+    turn: u64,
+) -> Writes {
+    let mut changes = changes(known);
+    changes.retain(|change| !resting.contains(&change.id));
+    order(known, changes, unsettled, turn)
+}
+
+fn version_of(world: &World, id: &Id) -> Option<Version> {
+    let meta = scribe::meta(world, id)?;
+    Some((meta.uid.clone(), meta.generation))
 }

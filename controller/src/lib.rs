@@ -11,6 +11,7 @@ mod fabric;
 mod namespaces;
 mod pass;
 mod router;
+mod scribe;
 mod secrets;
 mod shared;
 mod stores;

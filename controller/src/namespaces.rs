@@ -1,9 +1,15 @@
 //! Turns tenants and their members into namespaces and role bindings.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bb_core::resolve::Id;
 use bb_core::status::{Known, namespace_conflict};
 use bb_core::world::{deleting, finalized, paused, uid};
 use bb_crds::tenant::{Member, MemberKind, MemberRole};
 use bb_crds::{GROUP, TENANT_LABEL, Tenant, VERSION};
+use futures::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -12,31 +18,67 @@ use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
 use crate::api::{ApiError, MANAGER, call};
+use crate::backoff;
 use crate::shared::Shared;
 
 /// The label on what we make in a namespace.
 const MANAGED: &str = "app.kubernetes.io/managed-by";
 
-/// Makes, binds and removes namespaces as their tenants ask. Says whether a tenant got its
-/// namespace just now, which the caches do not know yet, and the first failure: one tenant's
-/// holds up no other's.
-pub(crate) async fn keep(shared: &Shared, known: &Known<'_>) -> (bool, Result<(), ApiError>) {
-    let mut unsettled = false;
-    let mut first = Ok(());
+/// How many namespaces are worked on at once.
+const SIDE_BY_SIDE: usize = 8;
+
+/// Makes, binds and removes namespaces as their tenants ask. Gives the tenants that got theirs
+/// just now, which the caches do not know yet. A tenant's failure holds up no other's; that of
+/// the API itself is given back.
+pub(crate) async fn keep(
+    shared: &Shared,
+    known: &Known<'_>,
+) -> (BTreeSet<String>, Option<ApiError>) {
+    let version = |id: &Id| match id {
+        Id::Tenant(name) => known
+            .world
+            .tenants
+            .get(name)
+            .map(|t| backoff::version(t.as_ref())),
+        _ => None,
+    };
+    let resting = shared.homeless.now(version);
+    let mut due: Vec<(String, Arc<Tenant>)> = Vec::new();
     for (name, tenant) in &known.world.tenants {
-        match keep_one(shared, known, name, tenant).await {
-            Ok(begun) => unsettled |= begun,
+        if !resting.contains(&Id::Tenant(name.clone())) {
+            due.push((name.clone(), Arc::clone(tenant)));
+        }
+    }
+    let kept: Vec<_> = stream::iter(due)
+        .map(|(name, tenant)| async move {
+            let result = keep_one(shared, known, &name, &tenant).await;
+            (name, tenant, result)
+        })
+        .buffer_unordered(SIDE_BY_SIDE)
+        .collect()
+        .await;
+    let (mut unsettled, mut unwell) = (BTreeSet::new(), None);
+    for (name, tenant, result) in kept {
+        let id = Id::Tenant(name.clone());
+        match result {
+            Ok(begun) => {
+                shared.homeless.succeeded(&id);
+                unsettled.extend(begun.then(|| name.clone()));
+            }
+            Err(error) if error.unwell().is_some() => unwell = Some(error),
             Err(error) => {
                 tracing::warn!(
                     tenant = name,
                     error = &error as &dyn std::error::Error,
                     "its namespace is not as it should be"
                 );
-                first = first.and(Err(error));
+                let first = Duration::from_millis(shared.args.backoff);
+                let of = backoff::version(tenant.as_ref());
+                shared.homeless.failed(&id, of, first, rand::random());
             }
         }
     }
-    (unsettled, first)
+    (unsettled, unwell)
 }
 
 /// As [`keep`], for one tenant.

@@ -13,7 +13,7 @@ use bb_crds::Provider;
 
 use crate::api::{Clients, recorder};
 use crate::args::Args;
-use crate::backoff::Failures;
+use crate::backoff::{Failures, Rests};
 use crate::stores::{Readers, Written};
 
 /// What the passes share.
@@ -26,6 +26,10 @@ pub(crate) struct Shared {
     pub(crate) written: Written,
     pub(crate) recorder: Recorder,
     pub(crate) failures: Failures,
+    /// Objects whose last change the API refused.
+    pub(crate) rests: Rests,
+    /// Tenants whose namespace could not be made or bound.
+    pub(crate) homeless: Rests,
     board: Mutex<Board>,
     /// The members that each tenant's bindings were made from, in this process.
     members: Mutex<BTreeMap<String, String>>,
@@ -68,6 +72,8 @@ impl Shared {
             written: Written::default(),
             recorder,
             failures: Failures::default(),
+            rests: Rests::default(),
+            homeless: Rests::default(),
             board: Mutex::new(Board::default()),
             members: Mutex::new(BTreeMap::new()),
             fabric: Arc::default(),

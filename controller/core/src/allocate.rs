@@ -8,7 +8,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use bb_crds::ids::Vmid;
 use bb_crds::instance::NicStatus;
 use bb_crds::network::TrunkVlan;
 use bb_crds::region::RegionCursor;
@@ -16,8 +15,11 @@ use bb_crds::tenant::Routing;
 use bb_crds::{ConditionType, Reason};
 use sha2::{Digest, Sha256};
 
-use crate::resolve::{Id, ImageKind, InstanceR, NetworkR, NicR, Problem, Resolved, TrunkR};
+use crate::resolve::{Id, NetworkR, Problem, Resolved, TrunkR};
+use crate::share::Share;
 use crate::world::{Key, World, deleting};
+
+mod guests;
 
 /// What is given out in one pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,6 +40,10 @@ pub struct Grants {
     pub volumes: BTreeMap<Key, VolumeGrant>,
     /// What could not be given.
     pub exhausted: BTreeMap<Id, Problem>,
+    /// Those that cannot be given anything in this pass: nothing is written to them.
+    pub waiting: BTreeSet<Id>,
+    /// Some of them wait for nothing but their turn: another pass is due.
+    pub more: bool,
 }
 
 /// What a network is given.
@@ -69,14 +75,14 @@ pub struct VolumeGrant {
     pub storage: String,
 }
 
-/// Gives every accepted object what it lacks.
+/// Gives accepted objects what they lack, as far as it is their turn.
 #[must_use]
-pub fn allocate(world: &World, resolved: &Resolved) -> Grants {
+pub fn allocate(world: &World, resolved: &Resolved, share: &Share<'_>) -> Grants {
     let mut grants = Grants::default();
     let mut fabric = Taken::fabric(world);
-    networks(world, resolved, &mut fabric, &mut grants);
-    volumes(world, resolved, &mut grants);
-    instances(world, resolved, &mut grants);
+    networks(world, resolved, share, &mut fabric, &mut grants);
+    guests::volumes(world, resolved, &mut grants);
+    guests::instances(world, resolved, share, &mut grants);
     grants
 }
 
@@ -106,6 +112,10 @@ fn no_vni() -> Problem {
 
 fn no_table() -> Problem {
     exhausted("VRF table", "spec.tables of the Region")
+}
+
+fn no_vmid() -> Problem {
+    exhausted("VMID", "spec.proxmox.vmids of the Provider")
 }
 
 /// Numbers in use in the fabric, whoever has them.
@@ -152,19 +162,35 @@ impl Taken {
     }
 }
 
-fn networks(world: &World, resolved: &Resolved, taken: &mut Taken, grants: &mut Grants) {
-    for (key, network) in &resolved.networks {
+fn networks(
+    world: &World,
+    resolved: &Resolved,
+    share: &Share<'_>,
+    taken: &mut Taken,
+    grants: &mut Grants,
+) {
+    let (lacking, unable) = share.networks(world, resolved);
+    grants.waiting.extend(unable.into_iter().map(Id::Network));
+    let mut given = 0;
+    for key in lacking {
         if world
             .networks
-            .get(key)
+            .get(&key)
             .is_some_and(|n| deleting(n.as_ref()))
         {
             continue;
         }
+        if given >= share.most {
+            grants.waiting.insert(Id::Network(key));
+            grants.more = true;
+            continue;
+        }
+        let network = &resolved.networks[&key];
         let result = tenant(world, resolved, network, taken, grants)
             .and_then(|()| network_grant(world, resolved, network, taken, grants));
-        if let Err(problem) = result {
-            grants.exhausted.insert(Id::Network(key.clone()), problem);
+        match result {
+            Ok(()) => given += 1,
+            Err(problem) => drop(grants.exhausted.insert(Id::Network(key), problem)),
         }
     }
 }
@@ -313,207 +339,6 @@ fn free_vlan(trunk: &TrunkR, vni: u32, taken: &Taken) -> Result<u32, Problem> {
                 &format!("vlans of the Region's attachment on {router} {interface}"),
             )
         })
-}
-
-fn volumes(world: &World, resolved: &Resolved, grants: &mut Grants) {
-    for (key, volume) in &resolved.volumes {
-        let recorded = world
-            .volumes
-            .get(key)
-            .and_then(|v| v.status.as_ref()?.cluster.as_ref());
-        if recorded.is_none() && !world.volumes.get(key).is_some_and(|v| deleting(v.as_ref())) {
-            let (cluster, storage) = (volume.cluster.clone(), volume.storage.clone());
-            grants
-                .volumes
-                .insert(key.clone(), VolumeGrant { cluster, storage });
-        }
-    }
-}
-
-fn instances(world: &World, resolved: &Resolved, grants: &mut Grants) {
-    let mut vmids: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
-    let mut addresses: BTreeMap<Key, BTreeSet<u32>> = BTreeMap::new();
-    for (key, instance) in &world.instances {
-        let Some(status) = &instance.status else {
-            continue;
-        };
-        let vmid = crate::resolve::recorded_vmid(status.provider_id.as_deref());
-        if let (Some(cluster), Some(vmid)) = (&status.cluster, vmid) {
-            vmids.entry(cluster.clone()).or_default().insert(vmid.get());
-        }
-        for nic in &status.addresses {
-            let network = Key::new(&key.namespace, &nic.network);
-            let address = nic.address.parse::<Ipv4Addr>().ok().map(u32::from);
-            addresses.entry(network).or_default().extend(address);
-        }
-    }
-    for instance in resolved.instances.values() {
-        for nic in &instance.nics {
-            let wanted = nic.wanted.map(u32::from);
-            addresses
-                .entry(nic.network.clone())
-                .or_default()
-                .extend(wanted);
-        }
-    }
-    for (name, cluster) in &resolved.clusters {
-        let templates = cluster
-            .images
-            .values()
-            .filter_map(|image| match image.kind {
-                ImageKind::Template(vmid) => Some(vmid),
-                ImageKind::Archive(_) => None,
-            });
-        let own = templates.chain(cluster.holder).map(Vmid::get);
-        vmids.entry(name.clone()).or_default().extend(own);
-    }
-    for (key, instance) in &resolved.instances {
-        let result = instance_grant(
-            world,
-            resolved,
-            instance,
-            &mut vmids,
-            &mut addresses,
-            grants,
-        );
-        if let Err(problem) = result {
-            grants.exhausted.insert(Id::Instance(key.clone()), problem);
-        }
-    }
-}
-
-fn instance_grant(
-    world: &World,
-    resolved: &Resolved,
-    instance: &InstanceR,
-    vmids: &mut BTreeMap<String, BTreeSet<u32>>,
-    addresses: &mut BTreeMap<Key, BTreeSet<u32>>,
-    grants: &mut Grants,
-) -> Result<(), Problem> {
-    if instance.vmid.is_some() && instance.nics.iter().all(|nic| nic.recorded.is_some()) {
-        return Ok(());
-    }
-    // A network without numbers has no cursor to write either.
-    let without = |nic: &&NicR| {
-        grants
-            .exhausted
-            .contains_key(&Id::Network(nic.network.clone()))
-    };
-    if let Some(nic) = instance.nics.iter().find(without) {
-        return Err(Problem {
-            on: ConditionType::ResolvedRefs,
-            reason: Reason::Waiting,
-            message: format!(
-                "spec.networks[{}].network: Network `{}` is not accepted; see its conditions",
-                nic.name, nic.network.name
-            ),
-        });
-    }
-    let vmid = match instance.vmid {
-        Some(vmid) => vmid.get(),
-        None => free_vmid(world, resolved, &instance.cluster, vmids, grants)?,
-    };
-    let mut cards = Vec::new();
-    let mut given: Vec<(Key, Ipv4Addr)> = Vec::new();
-    for nic in &instance.nics {
-        let network = &resolved.networks[&nic.network];
-        let address = match nic.recorded.or(nic.wanted) {
-            Some(address) => address,
-            None => {
-                let found = free_address(world, network, addresses, &given, grants);
-                let address = found.ok_or_else(|| full(&nic.name, network))?;
-                given.push((nic.network.clone(), address));
-                address
-            }
-        };
-        cards.push(NicStatus {
-            name: nic.name.clone(),
-            network: nic.network.name.clone(),
-            address: address.to_string(),
-            mac: mac(&instance.uid, &nic.name),
-        });
-    }
-    for (network, address) in given {
-        let raw = u32::from(address);
-        addresses.entry(network.clone()).or_default().insert(raw);
-        grants.addresses.insert(network, Ipv4Addr::from(raw + 1));
-    }
-    if instance.vmid.is_none() {
-        vmids
-            .entry(instance.cluster.clone())
-            .or_default()
-            .insert(vmid);
-        let next = i64::from(vmid) + 1;
-        grants.clusters.insert(instance.cluster.clone(), next);
-    }
-    let grant = InstanceGrant {
-        cluster: instance.cluster.clone(),
-        vmid,
-        addresses: cards,
-    };
-    grants.instances.insert(instance.key.clone(), grant);
-    Ok(())
-}
-
-fn free_vmid(
-    world: &World,
-    resolved: &Resolved,
-    cluster: &str,
-    taken: &BTreeMap<String, BTreeSet<u32>>,
-    grants: &Grants,
-) -> Result<u32, Problem> {
-    let recorded = || world.providers.get(cluster)?.status.as_ref()?.next_vmid;
-    let moved = grants.clusters.get(cluster).copied();
-    let at = moved.or_else(recorded).unwrap_or(0);
-    let none = BTreeSet::new();
-    let used = taken.get(cluster).unwrap_or(&none);
-    next_free(resolved.clusters[cluster].vmids, at, used)
-        .ok_or_else(|| exhausted("VMID", "spec.proxmox.vmids of the Provider"))
-}
-
-/// The next address beside those that are taken and those `given` a moment ago.
-fn free_address(
-    world: &World,
-    network: &NetworkR,
-    taken: &BTreeMap<Key, BTreeSet<u32>>,
-    given: &[(Key, Ipv4Addr)],
-    grants: &Grants,
-) -> Option<Ipv4Addr> {
-    let recorded = || {
-        let object = world.networks.get(&network.key)?;
-        let next = object.status.as_ref()?.next_address.as_ref()?;
-        next.parse::<Ipv4Addr>().ok().map(u32::from)
-    };
-    let moved = grants.addresses.get(&network.key).copied().map(u32::from);
-    let just = given.iter().rev().find(|(key, _)| *key == network.key);
-    let just = just.map(|(_, address)| u32::from(*address) + 1);
-    let (first, last) = hosts(network);
-    let start = just
-        .or(moved)
-        .or_else(recorded)
-        .filter(|s| (first..=last).contains(s))
-        .unwrap_or(first);
-    let none = BTreeSet::new();
-    let used = taken.get(&network.key).unwrap_or(&none);
-    (start..=last)
-        .chain(first..start)
-        .filter(|raw| !used.contains(raw))
-        .map(Ipv4Addr::from)
-        .find(|address| {
-            let twice = given.iter().any(|(k, a)| *k == network.key && a == address);
-            !twice && giveable(network, *address)
-        })
-}
-
-fn full(nic: &str, network: &NetworkR) -> Problem {
-    Problem {
-        on: ConditionType::Accepted,
-        reason: Reason::Exhausted,
-        message: format!(
-            "spec.networks[{nic}].network: {} of Network {} has no address left; give one back there, or use another Network",
-            network.prefix, network.key.name
-        ),
-    }
 }
 
 fn hosts(network: &NetworkR) -> (u32, u32) {

@@ -10,6 +10,7 @@ use crate::allocate::capacity;
 use crate::resolve::{Id, resolve};
 use crate::testkit::{Kit, instance, network, provider, region};
 use crate::world::Key;
+use crate::writes::Due;
 
 /// Ranges so small that they end and go round.
 const VNIS: (i64, i64) = (10, 19);
@@ -63,6 +64,8 @@ enum Act {
     /// Two controllers decide on the same world; the second writes after so many of the
     /// first's writes.
     Race(usize),
+    /// How many are given something in a pass from now on.
+    Bound(Option<usize>),
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -74,6 +77,7 @@ fn act() -> impl Strategy<Value = Act> {
         3 => Just(Act::Pass),
         2 => (0..6usize).prop_map(Act::Crash),
         2 => (0..6usize).prop_map(Act::Race),
+        1 => proptest::option::of(1..4usize).prop_map(Act::Bound),
     ]
 }
 
@@ -125,24 +129,23 @@ impl Act {
             }
             Self::Pass => drop(kit.reconcile()),
             Self::Crash(writes) => {
-                for change in kit.changes().iter().take(*writes) {
-                    kit.write(change);
-                }
+                let due = kit.writes(&BTreeSet::new());
+                kit.carry_out(due, *writes, |_, _| true);
             }
             Self::Race(writes) => {
-                let decided_on = kit.clone();
-                let changes = kit.changes();
-                for change in changes.iter().take(*writes) {
-                    kit.write(change);
-                }
-                // What is written names the version it was decided on; a refusal ends the pass.
-                for change in &decided_on.changes() {
-                    if kit.get(&change.id) != decided_on.get(&change.id) {
-                        break;
-                    }
-                    kit.write(change);
-                }
+                let mut decided_on = kit.clone();
+                let due = kit.writes(&BTreeSet::new());
+                kit.carry_out(due, *writes, |_, _| true);
+                // The other counts its passes for itself, and so lets others go first.
+                decided_on.passes += 1;
+                let due = decided_on.writes(&BTreeSet::new());
+                // What is written names the version it was decided on.
+                let same = |kit: &Kit, due: &Due| {
+                    kit.get(&due.change.id) == decided_on.get(&due.change.id)
+                };
+                kit.carry_out(due, usize::MAX, same);
             }
+            Self::Bound(most) => kit.most = *most,
         }
     }
 }
@@ -306,6 +309,7 @@ proptest! {
         objects.sort();
         let mut other = Kit::default();
         other.world.namespaces.clone_from(&kit.world.namespaces);
+        (other.most, other.passes) = (kit.most, kit.passes);
         for (_, id) in objects {
             other.put(&id, kit.get(&id).unwrap());
         }

@@ -10,8 +10,10 @@ pub mod outcome;
 pub mod proxmox;
 pub mod render;
 pub mod resolve;
+pub mod share;
 pub mod status;
 #[cfg(test)]
 mod testkit;
 pub mod vyos;
 pub mod world;
+pub mod writes;

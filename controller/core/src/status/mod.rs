@@ -75,8 +75,8 @@ pub struct Note {
     pub message: String,
 }
 
-/// Every write that is due, cursors first: a number is recorded only after its range's cursor
-/// has moved past it.
+/// Every write that is due, by kind; [`crate::writes::order`] says in which order. What waits
+/// for its turn to be given an identity waits for all: its first write is the one with it.
 #[must_use]
 pub fn changes(known: &Known<'_>) -> Vec<Change> {
     let mut changes = Vec::new();
@@ -122,6 +122,7 @@ pub fn changes(known: &Known<'_>) -> Vec<Change> {
             .iter()
             .filter_map(|(k, o)| instance::change(known, k, o)),
     );
+    changes.retain(|change| !known.grants.waiting.contains(&change.id));
     changes
 }
 

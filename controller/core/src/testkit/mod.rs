@@ -41,6 +41,12 @@ pub(crate) struct Kit {
     second: i64,
     serial: u64,
     turn: usize,
+    /// How many are given an identity in one pass, where that is bounded.
+    pub(crate) most: Option<usize>,
+    /// Objects that the API does not take changes of.
+    pub(crate) resting: BTreeSet<Id>,
+    /// How many passes over the objects there were.
+    pub(crate) passes: u64,
 }
 
 /// The id of a network, and so on: `acme/web`.

@@ -1,6 +1,6 @@
 //! Plays the shell: passes over objects and targets until nothing is left to do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bb_crds::FINALIZER;
 use serde_json::json;
@@ -11,9 +11,11 @@ use crate::outcome::{Asked, Outcomes};
 use crate::proxmox::model;
 use crate::render;
 use crate::resolve::{Id, Resolved, resolve};
+use crate::share::Share;
 use crate::status::{Change, FinalizerOp, Known, changes, namespace_conflict};
 use crate::vyos;
 use crate::world::{NamespaceView, deleting, finalized, paused, uid};
+use crate::writes::{Due, Writes, order};
 
 /// What one pass over a world decides.
 pub(crate) struct Pass {
@@ -28,7 +30,7 @@ impl Kit {
     pub(crate) fn pass(&self) -> Pass {
         let world = &self.world;
         let resolved = resolve(world);
-        let grants = allocate(world, &resolved);
+        let grants = allocate(world, &resolved, &self.share());
         let routers = resolved.routers.keys();
         let routers = routers
             .map(|name| (name.clone(), render::router(world, &resolved, name, HERE)))
@@ -45,12 +47,20 @@ impl Kit {
         }
     }
 
+    fn share(&self) -> Share<'_> {
+        Share {
+            most: self.most.unwrap_or(usize::MAX),
+            turn: self.passes,
+            resting: &self.resting,
+        }
+    }
+
     /// What is due to be written now.
     pub(crate) fn changes(&self) -> Vec<Change> {
         self.knowing(changes)
     }
 
-    fn knowing<T>(&self, ask: impl FnOnce(&Known<'_>) -> T) -> T {
+    pub(crate) fn knowing<T>(&self, ask: impl FnOnce(&Known<'_>) -> T) -> T {
         let pass = self.pass();
         let instances = self.world.instances.iter();
         let by_uid = instances
@@ -67,22 +77,46 @@ impl Kit {
         })
     }
 
+    /// What is due, in the order it is to be written in.
+    pub(crate) fn writes(&self, unsettled: &BTreeSet<String>) -> Writes {
+        self.knowing(|known| order(known, changes(known), unsettled, self.passes))
+    }
+
     /// One pass of the controller over the objects, and how many writes it made.
     pub(crate) fn reconcile(&mut self) -> usize {
         self.second += 1;
-        let changes = self.changes();
-        let mut unsettled = self.keep_namespaces();
-        let mut written = 0;
-        for change in &changes {
-            let of_tenant = matches!(change.id, Id::Region(_) | Id::Provider(_) | Id::Tenant(_));
-            if unsettled && !of_tenant {
-                return written + 1;
+        self.passes += 1;
+        let decided_on = self.world.clone();
+        let unsettled = self.keep_namespaces();
+        let kept = std::mem::replace(&mut self.world, decided_on);
+        let writes = self.writes(&unsettled);
+        self.world = kept;
+        let held = writes.held;
+        held + self.carry_out(writes, usize::MAX, |_, _| true)
+    }
+
+    /// Writes what is due as far as `may` lets it, `most` changes in all, and says how many
+    /// writes that made. What could not be written takes what waits for it along.
+    pub(crate) fn carry_out(
+        &mut self,
+        writes: Writes,
+        most: usize,
+        may: impl Fn(&Self, &Due) -> bool,
+    ) -> usize {
+        let steps = [
+            writes.fabric,
+            writes.cursors,
+            writes.identities,
+            writes.rest,
+        ];
+        let (mut taken, mut made) = (BTreeSet::new(), 0);
+        for due in steps.into_iter().flatten() {
+            if taken.len() < most && due.after.is_subset(&taken) && may(self, &due) {
+                made += self.write(&due.change);
+                taken.insert(due.change.id);
             }
-            written += self.write(change);
-            let begins = change.finalizer == Some(FinalizerOp::Add);
-            unsettled |= begins && matches!(change.id, Id::Tenant(_));
         }
-        written
+        made
     }
 
     /// Carries out one change as the API would.
@@ -112,8 +146,8 @@ impl Kit {
     }
 
     /// Makes, owns and removes namespaces, as the shell does.
-    fn keep_namespaces(&mut self) -> bool {
-        let mut owned_now = false;
+    fn keep_namespaces(&mut self) -> BTreeSet<String> {
+        let mut owned_now = BTreeSet::new();
         let tenants: Vec<_> = self.world.tenants.values().cloned().collect();
         for object in tenants {
             let name = object.metadata.name.clone().unwrap();
@@ -140,8 +174,8 @@ impl Kit {
                 owner: ours,
                 deleting: false,
             };
-            self.world.namespaces.insert(name, view);
-            owned_now = true;
+            self.world.namespaces.insert(name.clone(), view);
+            owned_now.insert(name);
         }
         owned_now
     }
@@ -225,6 +259,13 @@ impl Kit {
             }
         }
         panic!("it never comes to rest: {:#?}", self.changes());
+    }
+
+    /// Goes on until every network has its numbers, and gives nothing to machines meanwhile.
+    pub(crate) fn settle_networks(&mut self) {
+        let machines = std::mem::take(&mut self.world.instances);
+        self.settle();
+        self.world.instances = machines;
     }
 
     /// Forgets what a process that ends forgets.

@@ -1,0 +1,128 @@
+//! Turns who lacks something into who is given it in this pass, tenants in turn.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::resolve::{Id, InstanceR, NetworkR, Resolved};
+use crate::world::{Key, World};
+
+/// How much is given out in one pass, and to whom not.
+///
+/// What is given out moves a cursor, and is to be on record before the next pass, which would
+/// give it out once more; so no more is given than is written in a moment.
+#[derive(Clone, Debug)]
+pub struct Share<'a> {
+    /// The most Networks, and the most Instances, that are given something.
+    pub most: usize,
+    /// The number of the pass: the tenant that is first is another one in each.
+    pub turn: u64,
+    /// Objects that the API did not take the last change of. Neither they nor what they have
+    /// the cursor of are given anything until they are tried again.
+    pub resting: &'a BTreeSet<Id>,
+}
+
+/// Nobody rests.
+static NOBODY: BTreeSet<Id> = BTreeSet::new();
+
+impl Share<'static> {
+    /// Everybody is given what they lack.
+    #[must_use]
+    pub fn everybody() -> Self {
+        Self {
+            most: usize::MAX,
+            turn: 0,
+            resting: &NOBODY,
+        }
+    }
+}
+
+impl Share<'_> {
+    /// The Networks that lack something, in the order in which they are given it, and those
+    /// that cannot be given anything now.
+    pub(crate) fn networks(&self, world: &World, resolved: &Resolved) -> (Vec<Key>, Vec<Key>) {
+        let routed = |network: &NetworkR| {
+            let tenant = world.tenants.get(&network.tenant);
+            let routing = tenant.and_then(|t| t.status.as_ref()).map(|s| &s.routing);
+            let mut routing = routing.into_iter().flatten();
+            routing.any(|r| r.region == network.region)
+        };
+        let lacking = resolved.networks.values().filter(|network| {
+            let mut trunks = network.trunks.iter();
+            let complete = trunks.all(|t| network.vlans.contains_key(&t.key));
+            network.vni.is_none() || !complete || !routed(network)
+        });
+        let (able, unable) = lacking.partition(|network| {
+            !self.rests(&Id::Network(network.key.clone()))
+                && !self.rests(&Id::Region(network.region.clone()))
+                && (routed(network) || !self.rests(&Id::Tenant(network.tenant.clone())))
+        });
+        (self.in_turn(able), keys(unable))
+    }
+
+    /// The same of Instances, where these `waiting` have no numbers or no cursor.
+    pub(crate) fn instances(
+        &self,
+        resolved: &Resolved,
+        waiting: &BTreeSet<Id>,
+    ) -> (Vec<Key>, Vec<Key>) {
+        let lacking = resolved.instances.values().filter(|instance| {
+            let mut nics = instance.nics.iter();
+            instance.vmid.is_none() || nics.any(|nic| nic.recorded.is_none())
+        });
+        let (able, unable) = lacking.partition(|instance| {
+            let networks = instance.nics.iter();
+            let mut networks = networks.map(|nic| Id::Network(nic.network.clone()));
+            !self.rests(&Id::Instance(instance.key.clone()))
+                && !self.rests(&Id::Provider(instance.cluster.clone()))
+                && networks.all(|id| !waiting.contains(&id) && !self.rests(&id))
+        });
+        (self.in_turn(able), keys(unable))
+    }
+
+    fn rests(&self, id: &Id) -> bool {
+        self.resting.contains(id)
+    }
+
+    /// As they are, where there is enough for all; else one of each tenant after the other.
+    fn in_turn<T: Keyed>(&self, able: Vec<&T>) -> Vec<Key> {
+        if able.len() <= self.most {
+            return keys(able);
+        }
+        let mut tenants: BTreeMap<&str, VecDeque<Key>> = BTreeMap::new();
+        for item in able {
+            let tenant = tenants.entry(&item.key().namespace).or_default();
+            tenant.push_back(item.key().clone());
+        }
+        let mut queues: VecDeque<VecDeque<Key>> = tenants.into_values().collect();
+        let first = self.turn % u64::try_from(queues.len()).unwrap_or(1);
+        queues.rotate_left(usize::try_from(first).unwrap_or_default());
+        let mut all = Vec::new();
+        while let Some(mut queue) = queues.pop_front() {
+            all.extend(queue.pop_front());
+            if !queue.is_empty() {
+                queues.push_back(queue);
+            }
+        }
+        all
+    }
+}
+
+/// What has a namespace and a name.
+trait Keyed {
+    fn key(&self) -> &Key;
+}
+
+impl Keyed for NetworkR {
+    fn key(&self) -> &Key {
+        &self.key
+    }
+}
+
+impl Keyed for InstanceR {
+    fn key(&self) -> &Key {
+        &self.key
+    }
+}
+
+fn keys<T: Keyed>(items: Vec<&T>) -> Vec<Key> {
+    items.into_iter().map(|item| item.key().clone()).collect()
+}
