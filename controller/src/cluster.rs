@@ -70,7 +70,7 @@ pub(crate) async fn pass(
             outcome.version = Some(driver.cluster().version().to_owned());
             outcome.missing = missing;
             shared.found(|outcomes| {
-                outcomes.clusters.insert(name.to_owned(), outcome);
+                outcomes.clusters.insert(name.to_owned(), outcome.into());
             });
             Ok(next)
         }
@@ -85,8 +85,7 @@ pub(crate) async fn pass(
 fn no_contact(shared: &Shared, name: &str, contact: Contact) -> PassFailed {
     tracing::warn!(cluster = name, ?contact, "no contact");
     shared.found(|outcomes| {
-        let outcome: &mut ClusterOutcome = outcomes.clusters.entry(name.to_owned()).or_default();
-        outcome.contact = contact;
+        outcomes.cluster(name).contact = contact;
     });
     PassFailed {
         target: name.to_owned(),

@@ -79,7 +79,7 @@ pub(crate) async fn pass(
     outcome.version.clone_from(&session.version);
     outcome.underlay = underlay(shared, provider, &after);
     shared.found(|outcomes| {
-        outcomes.routers.insert(name.to_owned(), outcome);
+        outcomes.routers.insert(name.to_owned(), outcome.into());
     });
     match finished {
         Ok(()) => Ok(session.next(settled(shared))),
@@ -103,8 +103,7 @@ async fn observe(router: &Router) -> Result<Lines, RouterError> {
 fn no_contact(shared: &Shared, name: &str, contact: Contact) -> PassFailed {
     tracing::warn!(router = name, ?contact, "no contact");
     shared.found(|outcomes| {
-        let outcome: &mut RouterOutcome = outcomes.routers.entry(name.to_owned()).or_default();
-        outcome.contact = contact;
+        outcomes.router(name).contact = contact;
     });
     PassFailed {
         target: name.to_owned(),

@@ -162,29 +162,8 @@ impl Shared {
             }
         }
         board.generations = generations;
-        for (name, desired) in &routers {
-            if board
-                .routers
-                .get(name)
-                .is_none_or(|old| old.as_ref() != desired)
-            {
-                changed.push(name.clone());
-            }
-        }
-        for (name, desired) in &clusters {
-            if board
-                .clusters
-                .get(name)
-                .is_none_or(|old| old.as_ref() != desired)
-            {
-                changed.push(name.clone());
-            }
-        }
-        board.routers = routers.into_iter().map(|(n, d)| (n, Arc::new(d))).collect();
-        board.clusters = clusters
-            .into_iter()
-            .map(|(n, d)| (n, Arc::new(d)))
-            .collect();
+        replace(&mut board.routers, routers, &mut changed);
+        replace(&mut board.clusters, clusters, &mut changed);
         board.asked = asked;
         board.note();
         drop(board);
@@ -205,12 +184,35 @@ impl Shared {
         self.board().outcomes.clone()
     }
 
-    /// Records what a pass over a target found, and has the objects' status follow.
+    /// Records what a pass over a target found, and has the objects' status follow where that is
+    /// news: a settled target costs no pass over the objects.
     pub(crate) fn found(&self, change: impl FnOnce(&mut Outcomes)) {
         let mut board = self.board();
+        let before = board.outcomes.clone();
         change(&mut board.outcomes);
         board.note();
+        let news = board.outcomes != before;
         drop(board);
-        self.wake_fabric();
+        if news {
+            self.wake_fabric();
+        }
+    }
+}
+
+/// Takes over what is rendered anew, and names the targets for which it is another than before.
+/// What is the same stays the very same: who has seen it knows it again without a look.
+fn replace<T: PartialEq>(
+    board: &mut BTreeMap<String, Arc<T>>,
+    rendered: BTreeMap<String, T>,
+    changed: &mut Vec<String>,
+) {
+    let mut before = std::mem::take(board);
+    for (name, desired) in rendered {
+        let kept = before.remove(&name).filter(|old| **old == desired);
+        let desired = kept.unwrap_or_else(|| {
+            changed.push(name.clone());
+            Arc::new(desired)
+        });
+        board.insert(name, desired);
     }
 }

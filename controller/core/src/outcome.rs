@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use bb_crds::Reason;
 
@@ -11,12 +12,15 @@ use crate::vyos::{self, Want};
 use crate::world::Uid;
 
 /// What is known of every target. A target that is not in it was not looked at yet.
+///
+/// Each is shared, since a copy of thousands of reports for every pass over the objects would
+/// cost more than the pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcomes {
     /// Routers by the name of their Provider.
-    pub routers: BTreeMap<String, RouterOutcome>,
+    pub routers: BTreeMap<String, Arc<RouterOutcome>>,
     /// Clusters by the name of their Provider.
-    pub clusters: BTreeMap<String, ClusterOutcome>,
+    pub clusters: BTreeMap<String, Arc<ClusterOutcome>>,
 }
 
 impl Outcomes {
@@ -27,22 +31,42 @@ impl Outcomes {
         self.routers.retain(|name, _| is_target(name));
         self.clusters.retain(|name, _| is_target(name));
         for (name, router) in &mut self.routers {
-            for (uid, (was_asked, state)) in &mut router.claims {
-                if asked.asks(name, uid).is_some_and(|now| now != *was_asked) {
+            let outdated = |(uid, (was_asked, state)): &(&Uid, &(u64, ClaimState))| {
+                *state != ClaimState::Pending
+                    && asked.asks(name, uid).is_some_and(|now| now != *was_asked)
+            };
+            let claims = router.claims.iter().filter(outdated);
+            let uids: Vec<Uid> = claims.map(|(uid, _)| uid.clone()).collect();
+            if uids.is_empty() {
+                continue;
+            }
+            let router = Arc::make_mut(router);
+            for uid in uids {
+                if let Some((_, state)) = router.claims.get_mut(&uid) {
                     *state = ClaimState::Pending;
                 }
             }
         }
     }
 
+    /// What is known of a router, to be changed.
+    pub fn router(&mut self, name: &str) -> &mut RouterOutcome {
+        Arc::make_mut(self.routers.entry(name.to_owned()).or_default())
+    }
+
+    /// What is known of a cluster, to be changed.
+    pub fn cluster(&mut self, name: &str) -> &mut ClusterOutcome {
+        Arc::make_mut(self.clusters.entry(name.to_owned()).or_default())
+    }
+
     /// A target's Provider is another than it was asked by: whether that one is any good is
     /// known after the next pass.
     pub fn provider_changed(&mut self, name: &str) {
         if let Some(router) = self.routers.get_mut(name) {
-            router.contact = Contact::Never;
+            Arc::make_mut(router).contact = Contact::Never;
         }
         if let Some(cluster) = self.clusters.get_mut(name) {
-            cluster.contact = Contact::Never;
+            Arc::make_mut(cluster).contact = Contact::Never;
         }
     }
 }
@@ -273,7 +297,7 @@ mod tests {
     #[test]
     fn a_provider_that_was_changed_is_not_known_to_answer() {
         let mut seen = Outcomes::default();
-        let router = seen.routers.entry("r1".to_owned()).or_default();
+        let router = seen.router("r1");
         router.contact = Contact::Good;
         seen.provider_changed("r2");
         assert_eq!(seen.routers["r1"].contact, Contact::Good);
@@ -289,7 +313,7 @@ mod tests {
             lines: Lines::default(),
         });
         let mut seen = Outcomes::default();
-        let router = seen.routers.entry("r1".to_owned()).or_default();
+        let router = seen.router("r1");
         let found = (asked(&Want::Absent), ClaimState::Absent);
         router.claims.insert("net".to_owned(), found);
         seen.note(&absent, |_| true);

@@ -71,7 +71,11 @@ fn describe(known: &Known<'_>, key: &Key, new: &mut InstanceStatus) {
 }
 
 fn outcome<'a>(known: &'a Known<'_>, old: &InstanceStatus) -> Option<&'a ClusterOutcome> {
-    known.outcomes.clusters.get(old.cluster.as_ref()?)
+    known
+        .outcomes
+        .clusters
+        .get(old.cluster.as_ref()?)
+        .map(AsRef::as_ref)
 }
 
 /// What the cluster said of the guest as it is asked for now.

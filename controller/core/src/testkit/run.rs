@@ -223,13 +223,11 @@ impl Kit {
     fn visit_with(&mut self, pass: &Pass, name: &str) {
         if let Some(desired) = pass.routers.get(name) {
             let router = self.routers.get_mut(name).unwrap();
-            let outcome = self.outcomes.routers.entry(name.to_owned()).or_default();
-            router.pass(desired, outcome);
+            router.pass(desired, self.outcomes.router(name));
         }
         if let Some(desired) = pass.clusters.get(name) {
             let cluster = self.clusters.get_mut(name).unwrap();
-            let outcome = self.outcomes.clusters.entry(name.to_owned()).or_default();
-            cluster.pass(desired, outcome);
+            cluster.pass(desired, self.outcomes.cluster(name));
         }
     }
 
