@@ -115,14 +115,17 @@ impl Clients {
                 .await
                 .context("found no kubeconfig and no service account")?,
         };
-        let mut request = config.clone();
+        let mut watch = config.clone();
+        // A watch that is refused is a matter for who watches, not to be tried again unseen.
+        watch.default_retry = false;
+        let mut request = config;
         // A retry of the client's own would hold a pass for minutes; passes retry.
         request.default_retry = false;
         request.read_timeout = Some(DEADLINE);
         // Else the time that a connection was idle counts, and the next request fails early.
         request.reset_reader_on_write = true;
         Ok(Self {
-            watch: Client::try_from(config).context("cannot make a client for watches")?,
+            watch: Client::try_from(watch).context("cannot make a client for watches")?,
             request: Client::try_from(request).context("cannot make a client for requests")?,
         })
     }

@@ -34,6 +34,11 @@ pub struct Args {
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub concurrency: u16,
 
+    /// How long a watch of the API lasts before the next, in seconds. One that is silently dead is
+    /// noticed five seconds later.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub watch_timeout: u32,
+
     /// The form of log lines.
     #[arg(long, value_enum, default_value_t = LogForm::Text)]
     pub log: LogForm,
@@ -64,6 +69,10 @@ impl Args {
 
     pub(crate) fn poll(&self) -> Duration {
         Duration::from_secs(self.poll)
+    }
+
+    pub(crate) fn watch_timeout(&self) -> Duration {
+        Duration::from_secs(self.watch_timeout.into())
     }
 
     pub(crate) fn active_poll(&self) -> Duration {

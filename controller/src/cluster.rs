@@ -170,7 +170,7 @@ impl ClusterSession {
 
 /// What a Provider says that its cluster is used for.
 fn uses(shared: &Shared, name: &str, provider: &Provider, spec: &Proxmox) -> Uses {
-    let world = shared.stores.world(&shared.written);
+    let world = shared.stores.world();
     let region = world.regions.get(&provider.spec.region);
     let attachments = region.iter().flat_map(|r| &r.spec.attachments);
     let bridges: BTreeSet<String> = attachments

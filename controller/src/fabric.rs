@@ -21,6 +21,7 @@ use crate::backoff::{Version, pause};
 use crate::namespaces;
 use crate::scribe;
 use crate::shared::Shared;
+use crate::unread;
 
 /// Changes that come together are seen together.
 const DEBOUNCE: Duration = Duration::from_millis(50);
@@ -75,7 +76,7 @@ async fn rested(shared: &Shared) {
 /// One pass. Gives the error that shows that the API itself is not well.
 async fn pass(shared: &Shared, turn: u64) -> Option<ApiError> {
     let begun = Instant::now();
-    let world = shared.stores.world(&shared.written);
+    let world = shared.stores.world();
     let resting = shared.rests.now(|id| version_of(&world, id));
     let resolved = resolve(&world);
     let share = Share {
@@ -133,6 +134,7 @@ async fn pass(shared: &Shared, turn: u64) -> Option<ApiError> {
     let waits = writes.held > 0 || grants.more;
     // As long as it took to decide, at least: else a large world would only ever be decided on.
     let wrote = scribe::carry_out(shared, &world, writes, begun.elapsed()).await;
+    unread::tell(shared, &world.unread).await;
     match wrote {
         Ok(left) => {
             if waits || left > 0 {

@@ -6,8 +6,10 @@
 mod api;
 pub mod args;
 mod backoff;
+mod cache;
 mod cluster;
 mod fabric;
+mod kept;
 mod namespaces;
 mod pass;
 mod router;
@@ -16,6 +18,8 @@ mod secrets;
 mod shared;
 mod stores;
 mod targets;
+mod unread;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,17 +45,16 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
         .await
         .context("cannot read the namespace kube-system, whose UID names this installation")?;
     tracing::info!(installation, "connected");
-    let stores = stores::Stores::start(&clients.watch);
+    let stores = stores::Stores::new(clients.watch.clone(), args.watch_timeout());
     let shared = Arc::new(shared::Shared::new(
         args,
         clients,
         installation,
         stores.readers(),
     ));
-    let ready = shared.stores.ready();
     let watches = stores.run(shared.fabric_bell()).boxed();
     let work = async {
-        ready.await.context("the caches did not fill")?;
+        shared.stores.ready().await;
         tracing::info!("caches are full");
         let fabric = fabric::run(Arc::clone(&shared), stop.clone()).boxed();
         let targets = targets::run(Arc::clone(&shared), stop.clone()).boxed();

@@ -386,7 +386,7 @@ fn judge(
 
 /// Says what a router lacks to carry tenants to other routers, where its Region has several.
 fn underlay(shared: &Shared, provider: &Provider, running: &Lines) -> Option<String> {
-    let world = shared.stores.world(&shared.written);
+    let world = shared.stores.world();
     let region = &provider.spec.region;
     let routers = world.providers.values();
     let several = routers

@@ -110,7 +110,9 @@ async fn write(shared: &Shared, world: &World, due: &Due) -> Wrote {
             // What loses its finalizer is about to go: there is nothing to remember.
             if let Some(object) = written.filter(|_| change.finalizer != Some(FinalizerOp::Remove))
             {
-                shared.written.remember(object);
+                shared.stores.wrote(&change.id, &object);
+                // What was decided on it before is to be decided anew.
+                shared.wake_fabric();
             }
             shared.rests.succeeded(&change.id);
             if let Some(note) = &change.event {
@@ -124,7 +126,7 @@ async fn write(shared: &Shared, world: &World, due: &Due) -> Wrote {
     let mut first = Duration::from_millis(shared.args.backoff);
     if error.conflict() {
         // A decision on something old: made again once the caches know better.
-        shared.written.forget(meta.uid.as_ref());
+        shared.stores.distrust(&change.id);
         first /= 4;
         tracing::debug!(object = ?change.id, "it has changed meanwhile");
     } else if error.unwell().is_some() {

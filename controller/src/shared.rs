@@ -14,7 +14,8 @@ use bb_crds::Provider;
 use crate::api::{Clients, recorder};
 use crate::args::Args;
 use crate::backoff::{Failures, Rests};
-use crate::stores::{Readers, Written};
+use crate::stores::Readers;
+use crate::unread::Told;
 
 /// What the passes share.
 pub(crate) struct Shared {
@@ -23,13 +24,14 @@ pub(crate) struct Shared {
     /// The UID of kube-system, part of every mark.
     pub(crate) installation: String,
     pub(crate) stores: Readers,
-    pub(crate) written: Written,
     pub(crate) recorder: Recorder,
     pub(crate) failures: Failures,
     /// Objects whose last change the API refused.
     pub(crate) rests: Rests,
     /// Tenants whose namespace could not be made or bound.
     pub(crate) homeless: Rests,
+    /// What cannot be understood, and was told of.
+    pub(crate) told: Told,
     board: Mutex<Board>,
     /// The members that each tenant's bindings were made from, in this process.
     members: Mutex<BTreeMap<String, String>>,
@@ -69,11 +71,11 @@ impl Shared {
             clients,
             installation,
             stores,
-            written: Written::default(),
             recorder,
             failures: Failures::default(),
             rests: Rests::default(),
             homeless: Rests::default(),
+            told: Told::default(),
             board: Mutex::new(Board::default()),
             members: Mutex::new(BTreeMap::new()),
             fabric: Arc::default(),

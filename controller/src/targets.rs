@@ -45,7 +45,7 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) -> anyhow:
     });
     // Providers come from the one cache; their events reach the targets through the pass over
     // the objects, which knows what changed for whom.
-    Controller::for_stream(stream::pending(), shared.stores.providers.clone())
+    Controller::for_stream(stream::pending(), shared.stores.targets.clone())
         .with_config(Config::default().concurrency(concurrency))
         .reconcile_on(woken)
         .graceful_shutdown_on(stop.clone().cancelled_owned())

@@ -158,6 +158,21 @@ impl Taken {
                     .extend(number(vlan.vlan));
             }
         }
+        for (_, holds) in world.unread.holds() {
+            for (region, vni) in &holds.vnis {
+                taken.vnis.entry(region.clone()).or_default().insert(*vni);
+            }
+            for (region, table) in &holds.tables {
+                taken
+                    .tables
+                    .entry(region.clone())
+                    .or_default()
+                    .insert(*table);
+            }
+            for (trunk, vlan) in &holds.vlans {
+                taken.vlans.entry(trunk.clone()).or_default().insert(*vlan);
+            }
+        }
         taken
     }
 }

@@ -6,6 +6,7 @@
 pub mod allocate;
 #[cfg(test)]
 mod allocate_tests;
+pub mod objects;
 pub mod outcome;
 pub mod proxmox;
 pub mod render;
@@ -14,6 +15,7 @@ pub mod share;
 pub mod status;
 #[cfg(test)]
 mod testkit;
+pub mod unread;
 pub mod vyos;
 pub mod world;
 pub mod writes;

@@ -1,12 +1,14 @@
 //! Turns the caches of the shell into one picture of all objects, at one moment.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use bb_crds::{Instance, Network, PAUSED, Provider, Region, TENANT_LABEL, Tenant, Volume};
 use kube::ResourceExt;
 use kube::core::ObjectMeta;
+
+use crate::objects::Objects;
+use crate::unread::Unread;
 
 /// The UID of an object in the API: what a mark on a router or cluster says it belongs to.
 pub type Uid = String;
@@ -79,19 +81,21 @@ impl NamespaceView {
 #[derive(Clone, Debug, Default)]
 pub struct World {
     /// Regions by name.
-    pub regions: BTreeMap<String, Arc<Region>>,
+    pub regions: Objects<String, Arc<Region>>,
     /// Providers by name.
-    pub providers: BTreeMap<String, Arc<Provider>>,
+    pub providers: Objects<String, Arc<Provider>>,
     /// Tenants by name.
-    pub tenants: BTreeMap<String, Arc<Tenant>>,
+    pub tenants: Objects<String, Arc<Tenant>>,
     /// Namespaces by name: those with a tenant's label or owner, or a tenant's name.
-    pub namespaces: BTreeMap<String, NamespaceView>,
+    pub namespaces: Objects<String, Arc<NamespaceView>>,
     /// Networks.
-    pub networks: BTreeMap<Key, Arc<Network>>,
+    pub networks: Objects<Key, Arc<Network>>,
     /// Instances.
-    pub instances: BTreeMap<Key, Arc<Instance>>,
+    pub instances: Objects<Key, Arc<Instance>>,
     /// Volumes.
-    pub volumes: BTreeMap<Key, Arc<Volume>>,
+    pub volumes: Objects<Key, Arc<Volume>>,
+    /// Objects that are there and cannot be understood.
+    pub unread: Unread,
 }
 
 impl World {
@@ -104,7 +108,8 @@ impl World {
         owned.then_some(tenant)
     }
 
-    /// The instances that have a card in a network, or are recorded to have one.
+    /// The instances that have a card in a network, are recorded to have one, or cannot be
+    /// understood and may.
     pub fn users_of<'a>(&'a self, network: &'a Key) -> impl Iterator<Item = &'a Key> {
         let first = Key::new(&network.namespace, "");
         self.instances
@@ -120,6 +125,7 @@ impl World {
                     || recorded.into_iter().any(|nic| nic.network == network.name)
             })
             .map(|(key, _)| key)
+            .chain(self.unread.instances(&network.namespace))
     }
 
     /// Whether an instance has a card in a network.

@@ -55,6 +55,20 @@ impl Stock {
                 stock.addresses.entry(network).or_default().extend(address);
             }
         }
+        for (namespace, holds) in world.unread.holds() {
+            for (cluster, vmid) in &holds.vmids {
+                stock
+                    .vmids
+                    .entry(cluster.clone())
+                    .or_default()
+                    .insert(*vmid);
+            }
+            for (network, address) in &holds.addresses {
+                let network = Key::new(namespace, network);
+                let addresses = stock.addresses.entry(network).or_default();
+                addresses.insert(u32::from(*address));
+            }
+        }
         for instance in resolved.instances.values() {
             for nic in &instance.nics {
                 let wanted = nic.wanted.map(u32::from);

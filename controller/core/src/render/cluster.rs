@@ -207,6 +207,12 @@ impl At<'_> {
         recorded || self.resolved.instances.contains_key(user)
     }
 
+    /// Whether an instance has it of which nothing can be understood just now.
+    fn of_the_unread(&self, volume: &Key, attached: Option<&AttachedTo>) -> bool {
+        let mut unread = self.world.unread.instances(&volume.namespace);
+        unread.any(|user| attached.is_some_and(|a| a.instance == user.name))
+    }
+
     fn volume(&self, key: &Key, object: &Volume) -> Option<DesiredVolume> {
         let status = object.status.as_ref()?;
         if status.cluster.as_deref() != Some(self.name) {
@@ -219,7 +225,9 @@ impl At<'_> {
             .and_then(|user| self.world.instances.get(user))
             .filter(|instance| !deleting(instance.as_ref()));
         let fate = match (deleting(object), object.spec.reclaim_policy) {
-            _ if paused(object) => Fate::Hold,
+            _ if paused(object) || self.of_the_unread(key, status.attached_to.as_ref()) => {
+                Fate::Hold
+            }
             (false, _) => understood.map_or(Fate::Hold, |_| Fate::Keep),
             // Somebody still names it: it stays until they do not.
             (true, _) if user.is_some() => Fate::Keep,

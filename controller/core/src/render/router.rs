@@ -68,6 +68,8 @@ pub fn router(world: &World, resolved: &Resolved, name: &str, installation: &str
             Some(routing) if vrfs_in_use.contains(tenant_name.as_str()) => {
                 at.vrf(routing, &uid(tenant.as_ref()), tenant_name)
             }
+            // A network that cannot be understood may be in it.
+            _ if world.unread.network_in(tenant_name) => Want::Untouched,
             _ => Want::Absent,
         };
         let label = format!("tenant {}", tenant.name_any());

@@ -66,6 +66,7 @@ fn region_users(known: &Known<'_>, name: &str) -> String {
     let networks = networks.map(|(key, _)| format!("network {key}"));
     networks
         .chain(providers.map(|(name, _)| format!("provider {name}")))
+        .chain(known.world.unread.anything())
         .take(5)
         .join(", ")
 }
@@ -216,6 +217,7 @@ fn provider_users(known: &Known<'_>, name: &str) -> String {
         .chain(vrfs.map(|(name, _)| format!("tenant {name}")))
         .chain(instances.map(|(key, _)| format!("instance {key}")))
         .chain(volumes.map(|(key, _)| format!("volume {key}")))
+        .chain(known.world.unread.anything())
         .take(5)
         .join(", ")
 }

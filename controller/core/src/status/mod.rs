@@ -123,6 +123,8 @@ pub fn changes(known: &Known<'_>) -> Vec<Change> {
             .filter_map(|(k, o)| instance::change(known, k, o)),
     );
     changes.retain(|change| !known.grants.waiting.contains(&change.id));
+    // What is known of them is old: a write decided on it would be refused, or wrong.
+    changes.retain(|change| !known.world.unread.has(&change.id));
     changes
 }
 

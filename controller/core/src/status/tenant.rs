@@ -120,7 +120,8 @@ fn gone(known: &Known<'_>, name: &str, object: &Tenant, old: &TenantStatus) -> b
     let emptied = known.world.tenant_of(name).is_none()
         && !known.world.networks.keys().any(|k| k.namespace == name)
         && !known.world.instances.keys().any(|k| k.namespace == name)
-        && !known.world.volumes.keys().any(|k| k.namespace == name);
+        && !known.world.volumes.keys().any(|k| k.namespace == name)
+        && known.world.unread.inside(name).next().is_none();
     let uid = uid(object);
     emptied
         && !paused(object)
@@ -140,8 +141,10 @@ fn going(known: &Known<'_>, name: &str, uid: &str, old: &TenantStatus) -> Verdic
         .chain(volumes)
         .chain(networks)
         .filter(|(_, k)| k.namespace == name);
+    let unread = world.unread.inside(name).map(crate::unread::words);
     let left = left
         .map(|(kind, k)| format!("{kind} {}", k.name))
+        .chain(unread.map(|words| format!("{words}, which cannot be read")))
         .take(5)
         .join(", ");
     if left.is_empty() {
