@@ -89,15 +89,14 @@ impl<T: Kept> Cache<T> {
         inner.own.clear();
     }
 
-    /// Ends a list: what it did not show is gone. Says whether anything is.
-    pub(crate) fn finish(&self) -> bool {
+    /// Ends a list: what it did not show is gone.
+    pub(crate) fn finish(&self) {
         let mut inner = self.inner();
         let gone = inner.unseen.take().unwrap_or_default();
         for key in &gone {
             inner.remove(key);
         }
-        let first = !self.filled.send_replace(true);
-        first || !gone.is_empty()
+        self.filled.send_replace(true);
     }
 
     /// Takes in an object as it is now.
@@ -219,8 +218,8 @@ mod tests {
         .to_string()
     }
 
-    fn apply(cache: &Cache<Volume>, name: &str, uid: &str, version: u64, size: Value) -> Effect {
-        let text = text(name, uid, version, &size);
+    fn apply(cache: &Cache<Volume>, name: &str, uid: &str, version: u64, size: &Value) -> Effect {
+        let text = text(name, uid, version, size);
         cache.apply(&Head::of(&text).unwrap(), &text)
     }
 
@@ -233,7 +232,7 @@ mod tests {
         let cache = Cache::default();
         cache.begin();
         for (name, uid, version) in objects {
-            apply(&cache, name, uid, *version, json!(GOOD));
+            apply(&cache, name, uid, *version, &json!(GOOD));
         }
         cache.finish();
         cache
@@ -252,14 +251,14 @@ mod tests {
         let cache = listed(&[("a", "u1", 1), ("b", "u2", 2)]);
         let before = held(&cache, "a").unwrap();
         cache.begin();
-        apply(&cache, "a", "u1", 1, json!(GOOD));
+        apply(&cache, "a", "u1", 1, &json!(GOOD));
         assert_eq!(cache.objects().len(), 2);
         // The list broke off and begins again.
         cache.begin();
-        apply(&cache, "a", "u1", 1, json!(GOOD));
-        apply(&cache, "c", "u3", 3, json!(GOOD));
+        apply(&cache, "a", "u1", 1, &json!(GOOD));
+        apply(&cache, "c", "u3", 3, &json!(GOOD));
         assert_eq!(cache.objects().len(), 3);
-        assert!(cache.finish());
+        cache.finish();
         assert_eq!(version(&cache, "b"), None);
         assert!(Arc::ptr_eq(&before, &held(&cache, "a").unwrap()));
     }
@@ -267,21 +266,21 @@ mod tests {
     #[test]
     fn an_object_that_becomes_unreadable_stays_as_it_was_understood() {
         let cache = listed(&[("a", "u1", 1), ("b", "u2", 2)]);
-        let effect = apply(&cache, "a", "u1", 5, json!(7));
+        let effect = apply(&cache, "a", "u1", 5, &json!(7));
         assert!(matches!(effect, Effect::Unread(_)), "{effect:?}");
-        assert_eq!(apply(&cache, "b", "u2", 6, json!("21Gi")), Effect::Changed);
+        assert_eq!(apply(&cache, "b", "u2", 6, &json!("21Gi")), Effect::Changed);
         assert_eq!(version(&cache, "a"), Some(1));
         let mut unread = Unread::default();
         cache.unread(&mut unread);
         assert!(unread.0.values().all(|object| object.known));
         // A list shows it once more: it is no less there.
         cache.begin();
-        apply(&cache, "a", "u1", 5, json!(7));
-        apply(&cache, "b", "u2", 6, json!("21Gi"));
+        apply(&cache, "a", "u1", 5, &json!(7));
+        apply(&cache, "b", "u2", 6, &json!("21Gi"));
         cache.finish();
         assert_eq!(version(&cache, "a"), Some(1));
         // It is put right.
-        assert_eq!(apply(&cache, "a", "u1", 7, json!(GOOD)), Effect::Changed);
+        assert_eq!(apply(&cache, "a", "u1", 7, &json!(GOOD)), Effect::Changed);
         let mut unread = Unread::default();
         cache.unread(&mut unread);
         assert_eq!(unread, Unread::default());
@@ -291,7 +290,7 @@ mod tests {
     fn an_object_that_was_never_understood_is_named_and_no_copy_of_another_stands_for_it() {
         let cache = listed(&[("a", "u1", 1)]);
         // Deleted and made again, in a form that is not understood.
-        apply(&cache, "a", "u9", 5, json!(7));
+        apply(&cache, "a", "u9", 5, &json!(7));
         assert_eq!(version(&cache, "a"), None);
         let mut unread = Unread::default();
         cache.unread(&mut unread);
@@ -309,11 +308,11 @@ mod tests {
         let cache = listed(&[("a", "u1", 1)]);
         wrote(&cache, "a", "u1", 5);
         assert_eq!(version(&cache, "a"), Some(5));
-        assert_eq!(apply(&cache, "a", "u1", 3, json!(GOOD)), Effect::None);
+        assert_eq!(apply(&cache, "a", "u1", 3, &json!(GOOD)), Effect::None);
         assert_eq!(version(&cache, "a"), Some(5));
-        assert_eq!(apply(&cache, "a", "u1", 5, json!(GOOD)), Effect::None);
+        assert_eq!(apply(&cache, "a", "u1", 5, &json!(GOOD)), Effect::None);
         // Seen: from here on the watch decides.
-        apply(&cache, "a", "u1", 4, json!("21Gi"));
+        apply(&cache, "a", "u1", 4, &json!("21Gi"));
         assert_eq!(version(&cache, "a"), Some(4));
     }
 
@@ -323,7 +322,7 @@ mod tests {
         wrote(&cache, "a", "u1", 200);
         // An older etcd was restored: every version is lower, and `b` was not made yet.
         cache.begin();
-        assert_eq!(apply(&cache, "a", "u1", 50, json!(GOOD)), Effect::Changed);
+        assert_eq!(apply(&cache, "a", "u1", 50, &json!(GOOD)), Effect::Changed);
         cache.finish();
         assert_eq!(version(&cache, "a"), Some(50));
         assert_eq!(version(&cache, "b"), None);
@@ -334,7 +333,7 @@ mod tests {
         let cache = listed(&[("a", "u1", 1)]);
         cache.begin();
         wrote(&cache, "a", "u1", 5);
-        apply(&cache, "a", "u1", 1, json!(GOOD));
+        apply(&cache, "a", "u1", 1, &json!(GOOD));
         cache.finish();
         assert_eq!(version(&cache, "a"), Some(5));
     }
@@ -353,7 +352,7 @@ mod tests {
         let cache = listed(&[("a", "u1", 1)]);
         wrote(&cache, "a", "u1", 5);
         cache.distrust(&Key::new("acme", "a"));
-        apply(&cache, "a", "u1", 3, json!("21Gi"));
+        apply(&cache, "a", "u1", 3, &json!("21Gi"));
         assert_eq!(version(&cache, "a"), Some(3));
     }
 }

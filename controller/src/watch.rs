@@ -52,6 +52,9 @@ pub(crate) struct Counts {
     pub(crate) unread: AtomicU64,
 }
 
+/// What is told of a cache that changed.
+pub(crate) type After<T> = Box<dyn FnMut(&Cache<T>) + Send + Sync>;
+
 /// What fills a cache.
 pub(crate) struct Watch<T: Kept> {
     pub(crate) client: Client,
@@ -62,7 +65,7 @@ pub(crate) struct Watch<T: Kept> {
     pub(crate) timeout: Duration,
     pub(crate) counts: Arc<Counts>,
     /// Told of every event after the first list, when the cache has it.
-    pub(crate) after: Box<dyn FnMut(&Cache<T>) + Send + Sync>,
+    pub(crate) after: After<T>,
 }
 
 /// Why a watch is over.
@@ -259,7 +262,8 @@ impl<T: Kept> Watch<T> {
             "ADDED" | "MODIFIED" => changed = self.take_in(&head, text),
             "DELETED" => changed = self.cache.delete(&head) == Effect::Changed,
             "BOOKMARK" if at.version.is_none() && head.ends_the_list() => {
-                changed = self.cache.finish();
+                self.cache.finish();
+                changed = true;
                 at.version = Some(head.version_text().to_owned());
                 tracing::debug!(kind = T::KIND, version = head.version_text(), "listed");
             }
@@ -317,10 +321,9 @@ impl<T: Kept> Watch<T> {
             }
             next = page.metadata.next.filter(|token| !token.is_empty());
             if next.is_none() {
-                if self.cache.finish() {
-                    self.bell.notify_one();
-                }
+                self.cache.finish();
                 (self.after)(&self.cache);
+                self.bell.notify_one();
                 return Ok(page.metadata.resource_version);
             }
         }

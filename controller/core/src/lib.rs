@@ -16,6 +16,8 @@ pub mod status;
 #[cfg(test)]
 mod testkit;
 pub mod unread;
+#[cfg(test)]
+mod unread_tests;
 pub mod vyos;
 pub mod world;
 pub mod writes;

@@ -80,7 +80,9 @@ impl Step {
             Self::Delete { delete } => kit.delete(&id(delete)),
             Self::Namespace { namespace } => {
                 let nobodys = NamespaceView::default();
-                kit.world.namespaces.insert(namespace.clone(), nobodys);
+                kit.world
+                    .namespaces
+                    .insert(namespace.clone(), nobodys.into());
             }
             Self::Include { include } => match include.as_str() {
                 "second region" => second_region(kit),

@@ -305,9 +305,10 @@ fn a_refusal_holds_up_the_object_that_was_refused_alone() {
 #[test]
 fn the_namespace_of_another_is_not_taken() {
     let mut kit = Kit::two_sites();
-    kit.world
-        .namespaces
-        .insert("acme".to_owned(), crate::world::NamespaceView::default());
+    kit.world.namespaces.insert(
+        "acme".to_owned(),
+        crate::world::NamespaceView::default().into(),
+    );
     kit.tenant("acme");
     kit.network("acme/web", json!({"ipv4": {"prefix": "10.10.0.0/24"}}));
     kit.settle();
@@ -323,7 +324,8 @@ fn the_namespace_of_another_is_not_taken() {
         Reason::Waiting,
         &["Tenant `acme` must be Ready"],
     );
-    kit.world.namespaces.get_mut("acme").unwrap().tenant = Some("acme".to_owned());
+    let view = kit.world.namespaces.get_mut("acme").unwrap();
+    std::sync::Arc::make_mut(view).tenant = Some("acme".to_owned());
     kit.settle();
     assert!(kit.ready(&network("acme/web")));
 }

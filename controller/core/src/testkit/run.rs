@@ -174,7 +174,7 @@ impl Kit {
                 owner: ours,
                 deleting: false,
             };
-            self.world.namespaces.insert(name.clone(), view);
+            self.world.namespaces.insert(name.clone(), view.into());
             owned_now.insert(name);
         }
         owned_now
@@ -182,7 +182,8 @@ impl Kit {
 
     /// Deletes everything in a namespace, and itself once it is empty.
     fn delete_namespace(&mut self, name: &str) {
-        self.world.namespaces.get_mut(name).unwrap().deleting = true;
+        let view = self.world.namespaces.get_mut(name).unwrap();
+        std::sync::Arc::make_mut(view).deleting = true;
         let mut inside = self.ids();
         inside.retain(|id| {
             matches!(id, Id::Network(k) | Id::Volume(k) | Id::Instance(k) if k.namespace == name)
