@@ -85,7 +85,7 @@ fn world(text: &str) -> Result<World> {
         owner: Some("acme".to_owned()),
         deleting: false,
     };
-    world.namespaces.insert("acme".to_owned(), owned);
+    world.namespaces.insert("acme".to_owned(), owned.into());
     for document in text.split("\n---\n") {
         let document = format!("apiVersion: bitbuilder.cloud/v1alpha1\n{document}");
         let value: Value = serde_saphyr::from_str(&document)?;
