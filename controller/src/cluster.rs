@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use bb_core::drift::follow;
 use bb_core::outcome::{ClusterOutcome, Contact, guest_asked, volume_asked};
 use bb_core::proxmox::model::{Desired, More, PassReport};
 use bb_crds::Provider;
 use bb_crds::ids::Vmid;
 use bb_crds::provider::Proxmox;
 use bb_proxmox::{Cluster, ClusterError, Driver, PassError, Uses};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 
 use crate::backoff::spread;
 use crate::pass::{PassFailed, settled};
@@ -70,6 +73,12 @@ pub(crate) async fn pass(
             outcome.version = Some(driver.cluster().version().to_owned());
             outcome.missing = missing;
             shared.found(|outcomes| {
+                let before = outcomes.clusters.remove(name).unwrap_or_default();
+                let found = outcome.drifted();
+                let settled = outcome.settled();
+                let (drift, _) = follow(&before.drift, found, &settled, &Time(Timestamp::now()));
+                outcome.drift = drift;
+                outcome.forget_strangers();
                 outcomes.clusters.insert(name.to_owned(), outcome.into());
             });
             Ok(next)

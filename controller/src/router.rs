@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use bb_core::drift::{follow, on_router, recorded_on};
 use bb_core::outcome::{ClaimState, Contact, RouterOutcome, asked};
 use bb_core::vyos::plan::{apply, missing_underlay, offenders, without_early_vrfs};
 use bb_core::vyos::{Command, Desired, Lines, Plan, Verb, Want, plan};
@@ -10,6 +11,8 @@ use bb_core::world::Uid;
 use bb_crds::provider::{ManagementPolicy, Vyos};
 use bb_crds::{Provider, Reason};
 use bb_vyos::{Op, Router, RouterError};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 
 use crate::pass::{PassFailed, settled};
 use crate::secrets;
@@ -62,6 +65,7 @@ pub(crate) async fn pass(
         session.version = router.facts().await.ok().map(|facts| facts.version);
     }
     let first = plan(&desired, &observed);
+    let differs = on_router(first.commands.iter().chain(&first.withheld), &observed);
     let may_write = provider.spec.management_policy == ManagementPolicy::Manage;
     let commands = session.due(&desired, &first);
     let (after, finished) = if !may_write {
@@ -78,7 +82,18 @@ pub(crate) async fn pass(
     let mut outcome = judge(&desired, &last, session, may_write);
     outcome.version.clone_from(&session.version);
     outcome.underlay = underlay(shared, provider, &after);
+    let recorded = if differs.is_empty() {
+        BTreeMap::new()
+    } else {
+        recorded_on(&shared.stores.world(&shared.written), name)
+    };
     shared.found(|outcomes| {
+        let before = outcomes.routers.remove(name).unwrap_or_default();
+        let found = before.drifted(&desired, differs, &recorded);
+        let settled = outcome.settled();
+        let (drift, _) = follow(&before.drift, found, &settled, &Time(Timestamp::now()));
+        outcome.drift = drift;
+        outcome.forget_strangers();
         outcomes.routers.insert(name.to_owned(), outcome.into());
     });
     match finished {
@@ -353,6 +368,11 @@ fn judge(
             ClaimState::Held {
                 reason: held.reason,
                 message: held.message.clone(),
+            }
+        } else if plan.withheld.iter().any(|c| c.owner == owner) {
+            ClaimState::Held {
+                reason: Reason::Paused,
+                message: "its managementPolicy is Observe: nothing is sent".to_owned(),
             }
         } else if open.contains(owner) && !may_write {
             ClaimState::Held {

@@ -115,7 +115,7 @@ async fn write(shared: &Shared, world: &World, due: &Due) -> Wrote {
                 shared.wake_fabric();
             }
             shared.rests.succeeded(&change.id);
-            if let Some(note) = &change.event {
+            for note in &change.events {
                 api::publish(&shared.recorder, &place, meta.uid.clone(), note).await;
             }
             return Wrote::Taken(change.id.clone());

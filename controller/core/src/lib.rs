@@ -6,6 +6,7 @@
 pub mod allocate;
 #[cfg(test)]
 mod allocate_tests;
+pub mod drift;
 pub mod objects;
 pub mod outcome;
 pub mod proxmox;

@@ -1,13 +1,14 @@
 //! What the last pass over each target found, kept between passes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use bb_crds::Reason;
 
+use crate::drift::{Difference, Found, applied};
 use crate::proxmox::keys::fingerprint;
-use crate::proxmox::model::{self, GuestReport, VolumeReport};
+use crate::proxmox::model::{self, GuestReport, GuestState, VolumeReport, VolumeState};
 use crate::vyos::{self, Want};
 use crate::world::Uid;
 
@@ -98,6 +99,8 @@ pub struct RouterOutcome {
     pub orphans: Vec<String>,
     /// What is missing for tenants to be reached from other routers.
     pub underlay: Option<String>,
+    /// What somebody else changed, by the object that it is of.
+    pub drift: BTreeMap<Uid, Found>,
 }
 
 impl RouterOutcome {
@@ -106,6 +109,49 @@ impl RouterOutcome {
     #[must_use]
     pub fn looked_at(&self, uid: &str) -> bool {
         self.contact == Contact::Good || self.claims.contains_key(uid)
+    }
+
+    /// Of what differs on the router, what differs from what it was last known to run while
+    /// the same is asked: that was somebody else. Before this process looked, it is what is
+    /// recorded that counts.
+    #[must_use]
+    pub fn drifted(
+        &self,
+        desired: &vyos::Desired,
+        mut differs: BTreeMap<Uid, Difference>,
+        recorded: &BTreeMap<Uid, String>,
+    ) -> BTreeMap<Uid, Difference> {
+        let mut drifted = BTreeMap::new();
+        for claim in &desired.claims {
+            let Some(difference) = differs.remove(&claim.owner) else {
+                continue;
+            };
+            let now = asked(&claim.want);
+            let ran = match self.claims.get(&claim.owner) {
+                Some((was_asked, state)) => *was_asked == now && *state == ClaimState::Programmed,
+                None => recorded.get(&claim.owner) == Some(&applied(now)),
+            };
+            if ran && matches!(claim.want, Want::Present { .. }) {
+                drifted.insert(claim.owner.clone(), difference);
+            }
+        }
+        drifted
+    }
+
+    /// Forgets drift of what is no longer asked about.
+    pub fn forget_strangers(&mut self) {
+        let claims = &self.claims;
+        self.drift.retain(|uid, _| claims.contains_key(uid));
+    }
+
+    /// The objects of which it runs all.
+    #[must_use]
+    pub fn settled(&self) -> BTreeSet<&str> {
+        let claims = self.claims.iter();
+        claims
+            .filter(|(_, (_, state))| *state == ClaimState::Programmed)
+            .map(|(uid, _)| uid.as_str())
+            .collect()
     }
 }
 
@@ -142,9 +188,41 @@ pub struct ClusterOutcome {
     pub volumes: BTreeMap<Uid, (u64, VolumeReport)>,
     /// Things with our mark that no object accounts for.
     pub orphans: Vec<String>,
+    /// What somebody else changed, by the object that it is of.
+    pub drift: BTreeMap<Uid, Found>,
 }
 
 impl ClusterOutcome {
+    /// What the last pass found that somebody else changed, by the object.
+    #[must_use]
+    pub fn drifted(&self) -> BTreeMap<Uid, Difference> {
+        let guests = self.guests.iter();
+        let guests = guests.filter_map(|(u, (_, r))| Some((u.clone(), r.drift.clone()?)));
+        let volumes = self.volumes.iter();
+        let volumes = volumes.filter_map(|(u, (_, r))| Some((u.clone(), r.drift.clone()?)));
+        guests.chain(volumes).collect()
+    }
+
+    /// As [`RouterOutcome::forget_strangers`].
+    pub fn forget_strangers(&mut self) {
+        let (guests, volumes) = (&self.guests, &self.volumes);
+        self.drift
+            .retain(|uid, _| guests.contains_key(uid) || volumes.contains_key(uid));
+    }
+
+    /// The objects that were found to be as asked.
+    #[must_use]
+    pub fn settled(&self) -> BTreeSet<&str> {
+        let guests = self.guests.iter().filter(|(_, (_, r))| {
+            matches!(r.state, GuestState::Settled { .. }) && r.drift.is_none()
+        });
+        let volumes = self.volumes.iter().filter(|(_, (_, r))| {
+            matches!(r.state, VolumeState::Settled { .. }) && r.drift.is_none()
+        });
+        let guests = guests.map(|(uid, _)| uid.as_str());
+        guests.chain(volumes.map(|(uid, _)| uid.as_str())).collect()
+    }
+
     /// As [`RouterOutcome::looked_at`].
     #[must_use]
     pub fn looked_at(&self, uid: &str) -> bool {
@@ -196,7 +274,9 @@ impl Asked {
         asked_for
     }
 
-    fn asks(&self, router: &str, uid: &str) -> Option<u64> {
+    /// What is asked of a router for an object.
+    #[must_use]
+    pub fn asks(&self, router: &str, uid: &str) -> Option<u64> {
         let (asked, _) = self.routers.get(router)?.get(uid)?;
         Some(*asked)
     }
@@ -248,7 +328,13 @@ impl Asked {
 /// What is asked of a guest, as a number.
 #[must_use]
 pub fn guest_asked(guest: &model::DesiredGuest) -> u64 {
-    digest(&(fingerprint(guest), guest.fate as u8))
+    let confirmed = guest.adopt.as_ref().map(|adopt| adopt.confirmed);
+    digest(&(
+        fingerprint(guest),
+        guest.fate as u8,
+        guest.observe,
+        confirmed,
+    ))
 }
 
 /// What is asked of a volume, as a number.
@@ -259,6 +345,7 @@ pub fn volume_asked(volume: &model::DesiredVolume) -> u64 {
         volume.fate as u8,
         &volume.attached_to,
         &volume.storage,
+        volume.observe,
     ))
 }
 
@@ -286,6 +373,7 @@ mod tests {
             owner: "net".to_owned(),
             label: String::new(),
             want,
+            observe: false,
         }];
         let desired = Desired {
             installation: String::new(),

@@ -177,7 +177,7 @@ fn due_of(at: usize, wish: &Wish) -> (Weight, Due) {
         id,
         finalizer: None,
         status: None,
-        event: None,
+        events: Vec::new(),
     };
     let after = BTreeSet::new();
     (wish.weight, Due { change, after })

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bb_core::proxmox::keys::GuestConfig;
 use bb_core::proxmox::mark::parse_tags;
 use bb_core::proxmox::model::Kind;
-use bb_core::proxmox::observed::{ConfigRead, Observed, Place, Row, Storage};
+use bb_core::proxmox::observed::{ConfigRead, Observed, Place, Row, Shape, Storage};
 use bb_crds::ids::Vmid;
 use serde_json::Value;
 
@@ -161,8 +161,17 @@ fn parse_row(kind: Kind, row: &Value) -> Option<(Vmid, Row)> {
         running,
         lock: text_at(row, "lock").filter(|lock| !lock.is_empty()),
         tags: parse_tags(&text_at(row, "tags").unwrap_or_default()),
+        shape: shape(row),
     };
     Some((vmid_at(row)?, found))
+}
+
+/// A fresh guest's row has no size yet.
+fn shape(row: &Value) -> Option<Shape> {
+    Some(Shape {
+        cores: number_at(row, "maxcpu")?,
+        memory: number_at(row, "maxmem")?,
+    })
 }
 
 fn parse_storage(row: &Value, storages: &mut BTreeMap<String, Storage>) {

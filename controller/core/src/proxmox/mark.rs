@@ -91,6 +91,17 @@ pub fn tag(installation: &str, uid: &str) -> String {
     format!("{}{}", installation_tag(installation), digest(uid, 12))
 }
 
+/// Whether a tag is that of a guest of any installation.
+#[must_use]
+pub fn is_tag(tag: &str) -> bool {
+    let hex = |part: &str, length: usize| {
+        part.len() == length && part.bytes().all(|b| b.is_ascii_hexdigit())
+    };
+    tag.strip_prefix("bb-")
+        .and_then(|rest| rest.split_once('-'))
+        .is_some_and(|(installation, uid)| hex(installation, 8) && hex(uid, 12))
+}
+
 /// Tags as Proxmox VE lists them: separated by semicolons, commas or blanks, in lower case.
 #[must_use]
 pub fn parse_tags(text: &str) -> BTreeSet<String> {
@@ -181,6 +192,8 @@ mod tests {
             tag.starts_with(&installation_tag("c1")) && tag.len() == 24,
             "{tag}"
         );
+        assert!(is_tag(&tag) && is_tag(&super::tag("c2", "u-9")));
+        assert!(!is_tag("bb-1") && !is_tag("bb-prod-web") && !is_tag("web"));
         assert!(
             tag.bytes()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')

@@ -3,13 +3,15 @@
 //! The shell renders [`Desired`] from the objects and turns [`PassReport`] into their status;
 //! everything between the two is in this module's neighbours and in the driver.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use bb_crds::condition::Reason;
 use bb_crds::ids::{VlanId, Vmid};
 
 pub use bb_crds::instance::Power;
+
+use crate::drift::Difference;
 
 /// Everything that should be on one cluster, whole: what is not in it is not ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +80,20 @@ pub struct DesiredGuest {
     /// The fingerprint recorded in the object's status: what the guest was last proven to
     /// have. `None` when it never was.
     pub settled: Option<String>,
+    /// It is compared and reported, and nothing is written for it.
+    pub observe: bool,
+    /// It is not made but taken over.
+    pub adopt: Option<Adoption>,
+}
+
+/// How a guest is taken over that is there already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adoption {
+    /// It is to be done; otherwise what it would change is reported.
+    pub confirmed: bool,
+    /// The UIDs of all Instances while this one has no guest yet: the mark of one of these
+    /// is that of another owner, and that of any other one is nobody's any more.
+    pub living: BTreeSet<String>,
 }
 
 /// What a guest is made from.
@@ -175,6 +191,8 @@ pub struct DesiredVolume {
     pub attached_to: Option<String>,
     /// Whether its status records that it was proven to be there in this size.
     pub settled: bool,
+    /// As [`DesiredGuest::observe`].
+    pub observe: bool,
 }
 
 /// What one pass found, for every guest and volume of [`Desired`].
@@ -211,6 +229,10 @@ pub struct GuestReport {
     pub running: Option<bool>,
     /// Settings that take effect when it is restarted.
     pub pending: Vec<String>,
+    /// What somebody else changed since it was settled, and was not put right yet.
+    pub drift: Option<Difference>,
+    /// What adopting it would change.
+    pub preview: Option<Difference>,
 }
 
 /// Where a guest stands.
@@ -252,6 +274,8 @@ pub struct VolumeReport {
     /// [`DesiredVolume::attached_to`] names a settled guest means that the guest was not read
     /// in this pass, and what is recorded stands.
     pub device: Option<(String, String)>,
+    /// What somebody else changed since it was settled.
+    pub drift: Option<Difference>,
 }
 
 /// Where a volume stands.

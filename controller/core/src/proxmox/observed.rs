@@ -66,6 +66,17 @@ pub struct Row {
     pub lock: Option<String>,
     /// Its tags.
     pub tags: BTreeSet<String>,
+    /// Its processors and memory; absent for a fresh guest.
+    pub shape: Option<Shape>,
+}
+
+/// What the list of the cluster says of the size of a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Virtual CPUs.
+    pub cores: u64,
+    /// Memory in bytes.
+    pub memory: u64,
 }
 
 /// A storage in the list of the cluster.
@@ -145,8 +156,14 @@ pub struct InFlight {
     pub unknown: BTreeSet<Vmid>,
     /// VMIDs whose creation was seen to succeed.
     pub made: BTreeSet<Vmid>,
-    /// What the configuration was proven to be in an earlier pass, with no write since.
+    /// What the configuration was proven to be a moment ago, with no write since: the list of
+    /// the cluster may not show it yet.
     pub proven: BTreeMap<Vmid, String>,
+    /// Guests whose row shows another size than is asked although their configuration was
+    /// proven, and what it shows: people set limits of their own.
+    pub odd: BTreeMap<Vmid, Shape>,
+    /// VMIDs whose creation was seen to succeed, and whose configuration was never proven since.
+    pub fresh: BTreeSet<Vmid>,
     /// Every guest is read, settled or not: the slow look for drift.
     pub recheck: bool,
 }

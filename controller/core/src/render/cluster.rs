@@ -1,14 +1,17 @@
 //! Turns instances and volumes into the guests and disks that one cluster should have.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use bb_crds::instance::{DeletionPolicy, Power};
+use bb_crds::instance::{AdoptMode, DeletionPolicy, Power};
+use bb_crds::provider::ManagementPolicy;
 use bb_crds::volume::{AttachedTo, ReclaimPolicy};
 use bb_crds::{Instance, Volume};
 
 use crate::proxmox::mark;
 use crate::proxmox::model::{
-    Attachment, ClusterSettings, Desired, DesiredGuest, DesiredNic, DesiredVolume, Fate, Source,
+    Adoption, Attachment, ClusterSettings, Desired, DesiredGuest, DesiredNic, DesiredVolume, Fate,
+    Source,
 };
 use crate::resolve::{ClusterR, ImageKind, InstanceR, Resolved, recorded_vmid};
 use crate::world::{Key, World, deleting, paused, uid};
@@ -102,13 +105,29 @@ impl At<'_> {
                 power: Power::Stopped,
                 fate: Fate::Hold,
                 settled: None,
+                observe: false,
+                adopt: None,
             },
         };
         if guest.fate == Fate::Keep || fate != Fate::Keep {
             guest.fate = fate;
         }
         guest.settled = status.applied.clone();
+        guest.observe = object.spec.management_policy == ManagementPolicy::Observe;
+        guest.adopt = object.spec.adopt.map(|adopt| Adoption {
+            confirmed: adopt.mode == AdoptMode::Adopt,
+            living: match &status.applied {
+                Some(_) => BTreeSet::new(),
+                None => self.others(&guest.uid),
+            },
+        });
         Some(guest)
+    }
+
+    /// The UIDs of all instances but one.
+    fn others(&self, but: &str) -> BTreeSet<String> {
+        let all = self.world.instances.values().map(|i| uid(i.as_ref()));
+        all.filter(|other| other != but).collect()
     }
 
     /// What kind of guest an object that is not understood just now is.
@@ -198,6 +217,8 @@ impl At<'_> {
             power: instance.power,
             fate: Fate::Keep,
             settled: None,
+            observe: false,
+            adopt: None,
         })
     }
 
@@ -247,6 +268,7 @@ impl At<'_> {
             fate,
             attached_to: user.map(|instance| uid(instance.as_ref())),
             settled: status.size.as_deref() == Some(format!("{size_gib}Gi").as_str()),
+            observe: object.spec.management_policy == ManagementPolicy::Observe,
         })
     }
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use bb_crds::Network;
 use bb_crds::ids::{VlanId, Vni};
+use bb_crds::provider::ManagementPolicy;
 use bb_crds::tenant::Routing;
 use kube::ResourceExt;
 
@@ -39,12 +40,15 @@ pub fn router(world: &World, resolved: &Resolved, name: &str, installation: &str
     };
     let mut vrfs_in_use: BTreeSet<&str> = BTreeSet::new();
     for (key, network) in &world.networks {
-        let want = if paused(network.as_ref()) {
+        let observe = network.spec.management_policy == ManagementPolicy::Observe;
+        let want = if paused(network.as_ref()) || (observe && deleting(network.as_ref())) {
             Want::Untouched
         } else {
             at.network(key)
         };
         let there = match want {
+            // Nothing is put there for what is only observed, the tenant's VRF neither.
+            Want::Present { .. } if observe => applied_on(network, name),
             Want::Present { .. } => true,
             Want::Absent => false,
             // Only what was put here before can still be here.
@@ -58,6 +62,7 @@ pub fn router(world: &World, resolved: &Resolved, name: &str, installation: &str
             owner: uid(network.as_ref()),
             label,
             want,
+            observe,
         });
     }
     for (tenant_name, tenant) in &world.tenants {
@@ -77,9 +82,15 @@ pub fn router(world: &World, resolved: &Resolved, name: &str, installation: &str
             owner: uid(tenant.as_ref()),
             label,
             want,
+            observe: false,
         });
     }
     desired
+}
+
+fn applied_on(network: &Network, router: &str) -> bool {
+    let mut targets = network.status.iter().flat_map(|s| &s.targets);
+    targets.any(|t| t.name == router && t.applied.is_some())
 }
 
 fn recorded_on(network: &Network, router: &str) -> bool {

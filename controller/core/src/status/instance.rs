@@ -1,12 +1,14 @@
 //! Turns what a cluster found into the status of an Instance.
 
 use bb_crds::condition::Verdict;
-use bb_crds::{ConditionType, Instance, InstanceStatus, Reason};
+use bb_crds::provider::ManagementPolicy;
+use bb_crds::{ConditionType, Instance, InstanceStatus, Preview, Reason};
 
 use super::{
-    Change, FinalizerOp, Known, change as write, cluster_trouble, differs, four, held_back,
-    in_doubt, judge, problem_of, recorded,
+    Change, FinalizerOp, Known, Look, change as write, cluster_trouble, differs, five,
+    follow_drift, held_back, in_doubt, judge, problem_of, recorded,
 };
+use crate::drift::in_sync;
 use crate::outcome::ClusterOutcome;
 use crate::proxmox::model::{GuestReport, GuestState};
 use crate::resolve::{Id, InstanceR};
@@ -41,14 +43,25 @@ pub(super) fn change(known: &Known<'_>, key: &Key, object: &Instance) -> Option<
         None if programmed.holds == Some(true) => networks_ready(known, key),
         None => programmed.clone(),
     };
-    let verdicts = four(problem, programmed, ready);
+    let observe = object.spec.management_policy == ManagementPolicy::Observe;
+    let cluster = new.cluster.clone();
+    let looks = cluster.iter().map(|cluster| Look {
+        target: cluster,
+        found: outcome(known, &old).and_then(|outcome| outcome.drift.get(&uid(object))),
+        settled: report.is_some_and(as_asked),
+    });
+    let looks: Vec<Look<'_>> = looks.collect();
+    let note = follow_drift(known, &mut new.drift, &looks, observe);
+    let sync = in_sync(&new.drift, &programmed, observe, &old.conditions);
+    let verdicts = five(problem, programmed, ready, sync);
     let event = judge(
         &mut new.conditions,
         &verdicts,
         object.metadata.generation,
         known.now,
     );
-    write(id, finalizer, differs(object.status.as_ref(), &new), event)
+    let status = differs(object.status.as_ref(), &new);
+    write(id, finalizer, status, event.into_iter().chain(note))
 }
 
 fn describe(known: &Known<'_>, key: &Key, new: &mut InstanceStatus) {
@@ -87,6 +100,10 @@ fn report<'a>(
     known
         .asked
         .guest(known.outcomes, old.cluster.as_ref()?, &uid(object))
+}
+
+fn as_asked(report: &GuestReport) -> bool {
+    matches!(report.state, GuestState::Settled { .. }) && report.drift.is_none()
 }
 
 fn gone(old: &InstanceStatus, report: Option<&GuestReport>) -> bool {
@@ -129,6 +146,7 @@ fn programmed(
         new.power = Some(if running { "Running" } else { "Stopped" }.to_owned());
     }
     new.pending_changes.clone_from(&report.pending);
+    new.preview = report.preview.as_ref().map(Preview::from);
     match &report.state {
         GuestState::Settled { fingerprint } => {
             new.applied = Some(fingerprint.clone());

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use bb_crds::condition::{Verdict, set_condition};
-use bb_crds::{ConditionType, Reason};
+use bb_crds::{ConditionType, Drift, Reason};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::ResourceExt;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::allocate::Grants;
+use crate::drift::{self, Found};
 use crate::outcome::{Asked, ClaimState, Contact, Outcomes};
 use crate::resolve::{Id, Problem, Resolved};
 use crate::world::{Key, Uid, World};
@@ -51,8 +52,8 @@ pub struct Change {
     pub finalizer: Option<FinalizerOp>,
     /// The whole status, where it differs.
     pub status: Option<Value>,
-    /// What happened, where readiness changed.
-    pub event: Option<Note>,
+    /// What happened, where readiness changed or somebody else changed something.
+    pub events: Vec<Note>,
 }
 
 /// What to do with our finalizer.
@@ -248,12 +249,13 @@ fn in_doubt(conditions: &[Condition], object: &impl ResourceExt, waits: &str) ->
         .unwrap_or_else(|| Verdict::no(Reason::Pending, waits))
 }
 
-/// The four conditions of an object of a tenant.
-fn four(
+/// The five conditions of an object of a tenant.
+fn five(
     problem: Option<&Problem>,
     programmed: Verdict,
     ready: Verdict,
-) -> [(ConditionType, Verdict); 4] {
+    in_sync: Verdict,
+) -> [(ConditionType, Verdict); 5] {
     let [accepted, resolved] = accepted_and_resolved(problem);
     let programmed = (ConditionType::Programmed, programmed);
     [
@@ -261,7 +263,55 @@ fn four(
         resolved,
         programmed,
         (ConditionType::Ready, ready),
+        (ConditionType::InSync, in_sync),
     ]
+}
+
+/// What was found of an object on a target that takes part in it, and whether the target is now
+/// as asked.
+struct Look<'a> {
+    target: &'a str,
+    found: Option<&'a Found>,
+    settled: bool,
+}
+
+/// Brings the record of drift up to what was found, and says what to tell of it.
+fn follow_drift(
+    known: &Known<'_>,
+    recorded: &mut Vec<Drift>,
+    looks: &[Look<'_>],
+    observe: bool,
+) -> Option<Note> {
+    let before = recorded.clone();
+    // A target that no longer takes part has nothing of it to differ.
+    recorded.retain(|drift| looks.iter().any(|look| look.target == drift.target));
+    for look in looks {
+        drift::record(recorded, look.target, look.found, look.settled, known.now);
+    }
+    let (reason, message) = drift::news(&before, recorded, observe)?;
+    Some(Note {
+        warning: reason == Reason::Drifted,
+        reason,
+        message,
+    })
+}
+
+/// What routers found of one object.
+fn looks_at_routers<'a>(
+    known: &'a Known<'_>,
+    routers: impl Iterator<Item = &'a String>,
+    uid: &str,
+) -> Vec<Look<'a>> {
+    let look = |router: &'a String| Look {
+        target: router,
+        found: known
+            .outcomes
+            .routers
+            .get(router)
+            .and_then(|r| r.drift.get(uid)),
+        settled: claim_state(known, router, uid) == Some(&ClaimState::Programmed),
+    };
+    routers.map(look).collect()
 }
 
 /// What is recorded under a condition that holds, for the time before its target was looked at
@@ -325,17 +375,17 @@ fn change(
     id: Id,
     finalizer: Option<FinalizerOp>,
     status: Option<Value>,
-    event: Option<Note>,
+    events: impl IntoIterator<Item = Note>,
 ) -> Option<Change> {
     if finalizer.is_none() && status.is_none() {
         return None;
     }
     // An event tells of what is written; nothing written, nothing told.
-    let event = event.filter(|_| status.is_some());
+    let events = events.into_iter().filter(|_| status.is_some()).collect();
     Some(Change {
         id,
         finalizer,
         status,
-        event,
+        events,
     })
 }

@@ -4,15 +4,18 @@ use std::collections::BTreeSet;
 
 use bb_crds::condition::Verdict;
 use bb_crds::network::TargetState;
+use bb_crds::provider::ManagementPolicy;
 use bb_crds::region::Usage;
 use bb_crds::{ConditionType, Network, NetworkStatus, Reason};
 use itertools::Itertools;
 
 use super::{
-    Change, FinalizerOp, Known, change as write, claim_state, differs, four, held_back, in_doubt,
-    judge, kept_by_router, looked_at, problem_of, router_trouble, routers_of,
+    Change, FinalizerOp, Known, change as write, claim_state, differs, five, follow_drift,
+    held_back, in_doubt, judge, kept_by_router, looked_at, looks_at_routers, problem_of,
+    router_trouble, routers_of,
 };
 use crate::allocate::capacity;
+use crate::drift::{self, in_sync};
 use crate::outcome::ClaimState;
 use crate::resolve::{Id, NetworkR, TrunkKey};
 use crate::world::{Key, deleting, finalized, paused, uid};
@@ -52,14 +55,22 @@ pub(super) fn change(known: &Known<'_>, key: &Key, object: &Network) -> Option<C
         None if programmed.holds == Some(true) => Verdict::yes(Reason::Ready, ""),
         None => programmed.clone(),
     };
-    let verdicts = four(problem, programmed, ready);
+    let observe = object.spec.management_policy == ManagementPolicy::Observe;
+    let note = understood.and_then(|network| {
+        let routers: BTreeSet<&String> = network.trunks.iter().map(|t| &t.key.router).collect();
+        let looks = looks_at_routers(known, routers.into_iter(), &network.uid);
+        follow_drift(known, &mut new.drift, &looks, observe)
+    });
+    let sync = in_sync(&new.drift, &programmed, observe, &old.conditions);
+    let verdicts = five(problem, programmed, ready, sync);
     let event = judge(
         &mut new.conditions,
         &verdicts,
         object.metadata.generation,
         known.now,
     );
-    write(id, finalizer, differs(object.status.as_ref(), &new), event)
+    let status = differs(object.status.as_ref(), &new);
+    write(id, finalizer, status, event.into_iter().chain(note))
 }
 
 fn describe(known: &Known<'_>, network: &NetworkR, new: &mut NetworkStatus) {
@@ -115,7 +126,7 @@ fn programmed(
                 name: (*router).clone(),
                 reason,
                 message,
-                applied: None,
+                applied: applied(known, router, &old, &network.uid),
             }
         })
         .collect();
@@ -135,6 +146,16 @@ fn programmed(
             Verdict::no(first.reason, message)
         }
     }
+}
+
+/// What a router was last known to run of the network.
+fn applied(known: &Known<'_>, router: &str, old: &NetworkStatus, uid: &str) -> Option<String> {
+    let runs = claim_state(known, router, uid) == Some(&ClaimState::Programmed);
+    if runs && known.asked.wanted(router, uid) {
+        return known.asked.asks(router, uid).map(drift::applied);
+    }
+    let target = old.targets.iter().find(|t| t.name == router)?;
+    target.applied.clone()
 }
 
 fn target(

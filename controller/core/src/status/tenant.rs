@@ -6,8 +6,10 @@ use itertools::Itertools;
 
 use super::{
     Change, FinalizerOp, Known, accepted_and_resolved, change as write, claim_state, differs,
-    held_back, judge, kept_by_router, looked_at, recorded, router_trouble, routers_of,
+    follow_drift, held_back, judge, kept_by_router, looked_at, looks_at_routers, recorded,
+    router_trouble, routers_of,
 };
+use crate::drift::in_sync;
 use crate::outcome::ClaimState;
 use crate::resolve::Id;
 use crate::world::{deleting, finalized, paused, uid};
@@ -48,11 +50,18 @@ pub(super) fn change(known: &Known<'_>, name: &str, object: &Tenant) -> Option<C
     } else {
         programmed.clone()
     };
+    let owner = uid(object);
+    let routers = known.resolved.routers.keys();
+    let routers = routers.filter(|router| known.asked.wanted(router, &owner));
+    let looks = looks_at_routers(known, routers, &owner);
+    let note = follow_drift(known, &mut new.drift, &looks, false);
+    let sync = in_sync(&new.drift, &programmed, false, &old.conditions);
     let verdicts = [
         accepted,
         resolved,
         (ConditionType::Programmed, programmed),
         (ConditionType::Ready, ready),
+        (ConditionType::InSync, sync),
     ];
     let event = judge(
         &mut new.conditions,
@@ -60,7 +69,8 @@ pub(super) fn change(known: &Known<'_>, name: &str, object: &Tenant) -> Option<C
         object.metadata.generation,
         known.now,
     );
-    write(id, finalizer, differs(object.status.as_ref(), &new), event)
+    let status = differs(object.status.as_ref(), &new);
+    write(id, finalizer, status, event.into_iter().chain(note))
 }
 
 /// A namespace of the tenant's name that is somebody else's.

@@ -90,7 +90,13 @@ fn every_condition_is_there_on_first_sight() {
         let expected: Vec<ConditionType> = match id {
             Id::Region(_) => vec![Accepted, ResolvedRefs, Ready],
             Id::Provider(_) => vec![Accepted, ResolvedRefs, Reachable, Authorized, Ready],
-            _ => vec![Accepted, ResolvedRefs, Programmed, Ready],
+            _ => vec![
+                Accepted,
+                ResolvedRefs,
+                Programmed,
+                Ready,
+                ConditionType::InSync,
+            ],
         };
         let expected: Vec<(String, Value)> = expected
             .iter()

@@ -1,13 +1,15 @@
 //! Turns what a cluster found into the status of a Volume.
 
 use bb_crds::condition::Verdict;
+use bb_crds::provider::ManagementPolicy;
 use bb_crds::volume::AttachedTo;
 use bb_crds::{ConditionType, Reason, Volume, VolumeStatus};
 
 use super::{
-    Change, FinalizerOp, Known, change as write, cluster_trouble, differs, four, held_back,
-    in_doubt, judge, problem_of, recorded,
+    Change, FinalizerOp, Known, Look, change as write, cluster_trouble, differs, five,
+    follow_drift, held_back, in_doubt, judge, problem_of, recorded,
 };
+use crate::drift::in_sync;
 use crate::proxmox::mark;
 use crate::proxmox::model::{VolumeReport, VolumeState};
 use crate::resolve::Id;
@@ -57,14 +59,28 @@ pub(super) fn change(known: &Known<'_>, key: &Key, object: &Volume) -> Option<Ch
         None if programmed.holds == Some(true) => Verdict::yes(Reason::Ready, ""),
         None => programmed.clone(),
     };
-    let verdicts = four(problem, programmed, ready);
+    let observe = object.spec.management_policy == ManagementPolicy::Observe;
+    let cluster = new.cluster.clone();
+    let outcome = cluster
+        .as_ref()
+        .and_then(|c| known.outcomes.clusters.get(c));
+    let looks = cluster.iter().map(|cluster| Look {
+        target: cluster,
+        found: outcome.and_then(|outcome| outcome.drift.get(&uid(object))),
+        settled: report.is_some_and(|r| matches!(r.state, VolumeState::Settled { .. })),
+    });
+    let looks: Vec<Look<'_>> = looks.collect();
+    let note = follow_drift(known, &mut new.drift, &looks, observe);
+    let sync = in_sync(&new.drift, &programmed, observe, &old.conditions);
+    let verdicts = five(problem, programmed, ready, sync);
     let event = judge(
         &mut new.conditions,
         &verdicts,
         object.metadata.generation,
         known.now,
     );
-    write(id, finalizer, differs(object.status.as_ref(), &new), event)
+    let status = differs(object.status.as_ref(), &new);
+    write(id, finalizer, status, event.into_iter().chain(note))
 }
 
 fn report<'a>(

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{HERE, Kit, remove};
 use crate::allocate::{Grants, allocate};
+use crate::drift::recorded_on;
 use crate::outcome::{Asked, Outcomes};
 use crate::proxmox::model;
 use crate::render;
@@ -139,7 +140,7 @@ impl Kit {
             self.edit(&change.id, |o| o["status"] = status.clone());
         }
         *self.writes.entry(change.id.clone()).or_default() += made;
-        let notes = change.event.iter();
+        let notes = change.events.iter();
         self.events
             .extend(notes.map(|note| (change.id.clone(), note.clone())));
         made
@@ -223,8 +224,10 @@ impl Kit {
 
     fn visit_with(&mut self, pass: &Pass, name: &str) {
         if let Some(desired) = pass.routers.get(name) {
+            let now = self.now();
+            let recorded = recorded_on(&self.world, name);
             let router = self.routers.get_mut(name).unwrap();
-            router.pass(desired, self.outcomes.router(name));
+            router.pass(desired, &recorded, self.outcomes.router(name), &now);
         }
         if let Some(desired) = pass.clusters.get(name) {
             let cluster = self.clusters.get_mut(name).unwrap();

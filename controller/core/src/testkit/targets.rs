@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bb_crds::Reason;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use crate::drift::{follow, on_router};
 use crate::outcome::{
     ClaimState, ClusterOutcome, Contact, RouterOutcome, asked, guest_asked, volume_asked,
 };
@@ -47,12 +49,21 @@ impl Default for Router {
 }
 
 impl Router {
-    pub(super) fn pass(&mut self, desired: &vyos::Desired, outcome: &mut RouterOutcome) {
+    pub(super) fn pass(
+        &mut self,
+        desired: &vyos::Desired,
+        recorded: &BTreeMap<Uid, String>,
+        outcome: &mut RouterOutcome,
+        now: &Time,
+    ) {
         outcome.contact = self.contact.clone();
         if self.contact != Contact::Good {
             return;
         }
-        let mut commands = plan(desired, &self.running).commands;
+        let first = plan(desired, &self.running);
+        let differs = on_router(first.commands.iter().chain(&first.withheld), &self.running);
+        let found = outcome.drifted(desired, differs, recorded);
+        let mut commands = first.commands;
         commands.retain(|c| !self.refuses.contains_key(&c.owner));
         self.running = apply(&self.running, &commands);
         let after = plan(desired, &self.running);
@@ -64,6 +75,11 @@ impl Router {
                 ClaimState::Held {
                     reason: held.reason,
                     message: held.message.clone(),
+                }
+            } else if after.withheld.iter().any(|c| c.owner == claim.owner) {
+                ClaimState::Held {
+                    reason: Reason::Paused,
+                    message: "observed".to_owned(),
                 }
             } else if open.contains(&claim.owner) {
                 ClaimState::Held {
@@ -83,6 +99,7 @@ impl Router {
             let known = (asked(&claim.want), state);
             outcome.claims.insert(claim.owner.clone(), known);
         }
+        outcome.drift = follow(&outcome.drift, found, &outcome.settled(), now).0;
     }
 }
 
@@ -154,6 +171,8 @@ impl Cluster {
             node: None,
             running: None,
             pending: Vec::new(),
+            drift: None,
+            preview: None,
         };
         let taken = self.foreign.contains(&guest.vmid.get());
         match guest.fate {
@@ -229,6 +248,7 @@ impl Cluster {
             state,
             volid: Some(format!("ceph:vm-900-pvc-{}", volume.uid)),
             device,
+            drift: None,
         }
     }
 }

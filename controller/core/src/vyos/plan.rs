@@ -25,6 +25,8 @@ pub struct Claim {
     pub label: String,
     /// What is asked.
     pub want: Want,
+    /// What differs is reported, and nothing is sent for it.
+    pub observe: bool,
 }
 
 /// What is asked of a router for one object.
@@ -110,6 +112,8 @@ pub struct Plan {
     pub present: BTreeSet<Uid>,
     /// Nodes with our mark that no object accounts for.
     pub orphans: Vec<String>,
+    /// What would be sent for objects that are only observed.
+    pub withheld: Vec<Command>,
 }
 
 /// The description that marks a node as the object's.
@@ -146,6 +150,28 @@ pub fn marks(installation: &str, observed: &Lines) -> BTreeMap<Path, Uid> {
 /// Compares what should be with what is.
 #[must_use]
 pub fn plan(desired: &Desired, observed: &Lines) -> Plan {
+    if desired.claims.iter().all(|claim| !claim.observe) {
+        return whole(desired, observed);
+    }
+    let would = whole(desired, observed);
+    let mut acting = desired.clone();
+    let watched = acting.claims.iter_mut().filter(|claim| claim.observe);
+    let mut owners = BTreeSet::new();
+    for claim in watched {
+        claim.want = Want::Untouched;
+        owners.insert(claim.owner.clone());
+    }
+    let mut plan = whole(&acting, observed);
+    let held = would.held.into_iter();
+    plan.held
+        .extend(held.filter(|(owner, _)| owners.contains(owner)));
+    plan.withheld = would.commands;
+    plan.withheld.retain(|c| owners.contains(&c.owner));
+    plan
+}
+
+/// As [`plan`], as if nothing were only observed.
+fn whole(desired: &Desired, observed: &Lines) -> Plan {
     let marks = marks(&desired.installation, observed);
     let mut claims: Vec<&Claim> = desired.claims.iter().collect();
     claims.sort_by(|a, b| a.owner.cmp(&b.owner));

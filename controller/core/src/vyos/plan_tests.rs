@@ -27,6 +27,7 @@ fn vif(owner: &str, number: u16, address: &str) -> Claim {
         owner: owner.to_owned(),
         label: owner.to_owned(),
         want,
+        observe: false,
     }
 }
 
@@ -45,6 +46,7 @@ fn vrf(owner: &str) -> Claim {
         owner: owner.to_owned(),
         label: owner.to_owned(),
         want,
+        observe: false,
     }
 }
 
@@ -58,6 +60,7 @@ fn desired(claims: Vec<Claim>) -> Desired {
 fn absent(claim: &Claim) -> Claim {
     Claim {
         want: Want::Absent,
+        observe: false,
         ..claim.clone()
     }
 }
@@ -230,6 +233,7 @@ fn pool(owner: &str, name: &str) -> Claim {
         owner: owner.to_owned(),
         label: owner.to_owned(),
         want,
+        observe: false,
     }
 }
 

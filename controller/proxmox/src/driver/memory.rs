@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bb_core::proxmox::keys;
 use bb_core::proxmox::model::{Desired, Kind};
-use bb_core::proxmox::observed::{InFlight, Rest, Running};
+use bb_core::proxmox::observed::{InFlight, Rest, Running, Shape};
 use bb_core::proxmox::plan::{Chain, Op};
 use bb_crds::condition::Reason;
 use bb_crds::ids::Vmid;
@@ -69,7 +69,10 @@ pub(crate) struct Memory {
     refused: BTreeSet<Vmid>,
     unknown: BTreeSet<Vmid>,
     made: BTreeSet<Vmid>,
-    pub(crate) proven: BTreeMap<Vmid, String>,
+    /// Made, and never proven since.
+    fresh: BTreeSet<Vmid>,
+    proven: BTreeMap<Vmid, (String, Instant)>,
+    pub(crate) odd: BTreeMap<Vmid, Shape>,
     /// Which VMID each clone task makes, as its log said.
     pub(crate) clones: BTreeMap<String, Option<Vmid>>,
     pub(crate) recheck: bool,
@@ -90,6 +93,8 @@ impl Default for Memory {
             refused: BTreeSet::new(),
             unknown: BTreeSet::new(),
             made: BTreeSet::new(),
+            fresh: BTreeSet::new(),
+            odd: BTreeMap::new(),
             proven: BTreeMap::new(),
             clones: BTreeMap::new(),
             recheck: false,
@@ -103,17 +108,19 @@ impl Memory {
     pub(crate) fn wish(&mut self, desired: &Desired) {
         let guests = desired.guests.iter().map(|guest| {
             let wish = format!(
-                "{} {:?} {}",
+                "{} {:?} {} {} {:?}",
                 keys::fingerprint(guest),
                 guest.fate,
-                guest.vmid
+                guest.vmid,
+                guest.observe,
+                guest.adopt.as_ref().map(|adopt| adopt.confirmed)
             );
             (guest.uid.clone(), wish)
         });
         let volumes = desired.volumes.iter().map(|volume| {
             let wish = format!(
-                "{} {:?} {:?}",
-                volume.size_gib, volume.fate, volume.attached_to
+                "{} {:?} {:?} {}",
+                volume.size_gib, volume.fate, volume.attached_to, volume.observe
             );
             (volume.uid.clone(), wish)
         });
@@ -125,7 +132,8 @@ impl Memory {
             .retain(|uid, last| wishes.get(uid) == Some(&last.wish));
         let known: BTreeSet<Vmid> = desired.guests.iter().map(|guest| guest.vmid).collect();
         self.proven.retain(|vmid, _| known.contains(vmid));
-        for kept in [&mut self.refused, &mut self.unknown, &mut self.made] {
+        let sets = [&mut self.refused, &mut self.unknown];
+        for kept in sets.into_iter().chain([&mut self.made, &mut self.fresh]) {
             kept.retain(|vmid| known.contains(vmid));
         }
     }
@@ -148,9 +156,29 @@ impl Memory {
             refused: self.refused.clone(),
             unknown: self.unknown.clone(),
             made: self.made.clone(),
-            proven: self.proven.clone(),
+            proven: self.young_proofs(now),
+            odd: self.odd.clone(),
+            fresh: self.fresh.clone(),
             recheck: self.recheck,
         }
+    }
+
+    /// Takes note of guests that were read and found to be as desired.
+    pub(crate) fn proved(&mut self, proven: BTreeMap<Vmid, String>, now: Instant) {
+        for (vmid, print) in proven {
+            self.fresh.remove(&vmid);
+            self.proven.insert(vmid, (print, now));
+        }
+    }
+
+    /// What was proven so lately that the cluster's list may not show it yet. After that, a
+    /// row that says otherwise is news.
+    fn young_proofs(&self, now: Instant) -> BTreeMap<Vmid, String> {
+        let young = self.proven.iter();
+        young
+            .filter(|(_, (_, at))| now.duration_since(*at) < LIVE)
+            .map(|(vmid, (print, _))| (*vmid, print.clone()))
+            .collect()
     }
 
     /// Which guests were seen to run or not lately.
@@ -260,6 +288,11 @@ impl Memory {
         }
     }
 
+    fn was_made(&mut self, vmid: Vmid) {
+        self.made.insert(vmid);
+        self.fresh.insert(vmid);
+    }
+
     fn claimed(&mut self, vmid: Vmid) {
         self.refused.remove(&vmid);
         self.unknown.remove(&vmid);
@@ -271,8 +304,8 @@ impl Memory {
     pub(crate) fn done(&mut self, chain: &Chain, op: &Op, now: Instant) {
         self.touched(op);
         match op {
-            Op::Clone { vmid, .. } => drop(self.made.insert(*vmid)),
-            Op::Build { guest, .. } => drop(self.made.insert(guest.vmid)),
+            Op::Clone { vmid, .. } => self.was_made(*vmid),
+            Op::Build { guest, .. } => self.was_made(guest.vmid),
             Op::Destroy(guest) => drop(self.made.remove(&guest.vmid)),
             _ => {}
         }

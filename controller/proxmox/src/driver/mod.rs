@@ -131,7 +131,9 @@ impl Driver {
         let mut seen = self.look(desired).await?;
         let mut decided = self.decide(desired, &mut seen).await?;
         self.memory.recheck = false;
-        self.memory.proven.append(&mut decided.proven);
+        let proven = std::mem::take(&mut decided.proven);
+        self.memory.proved(proven, Instant::now());
+        self.memory.odd = std::mem::take(&mut decided.odd);
         self.remember_orphans(desired, &seen);
         decided
             .report

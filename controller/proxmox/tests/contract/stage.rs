@@ -227,6 +227,8 @@ pub(crate) fn vm(id: u32, volumes: &[&str]) -> DesiredGuest {
         power: Power::Running,
         fate: Fate::Keep,
         settled: None,
+        observe: false,
+        adopt: None,
     }
 }
 
@@ -261,5 +263,6 @@ pub(crate) fn volume(uid: &str, attached_to: Option<&str>) -> DesiredVolume {
         fate: Fate::Keep,
         attached_to: attached_to.map(str::to_owned),
         settled: false,
+        observe: false,
     }
 }

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::mark;
 use super::model::{Attachment, DesiredGuest, DesiredNic, Kind, Power, Source};
 use super::property::{Property, parse_size};
+use crate::drift::is_secret;
 
 mod cards;
 mod disks;
@@ -124,6 +125,8 @@ pub fn fingerprint(guest: &DesiredGuest) -> String {
         power,
         fate: _,
         settled: _,
+        observe: _,
+        adopt: _,
     } = guest;
     let root = match source {
         // What a guest was made from is not written to it again.
@@ -171,7 +174,7 @@ pub fn diff(
     if numeric(config, "onboot").unwrap_or(0) != onboot {
         diff.set.insert("onboot".to_owned(), onboot.to_string());
     }
-    tags(&mut diff, config, &mark::tag(installation, &guest.uid));
+    tags(&mut diff, config, installation, &guest.uid);
     words(&mut diff, config, "nameserver", &guest.dns_servers);
     words(
         &mut diff,
@@ -185,6 +188,40 @@ pub fn diff(
     }
     cards::diff(&mut diff, guest, config);
     diff
+}
+
+/// A difference as lines for people: `- ` what a key has, `+ ` what it should have.
+#[must_use]
+pub fn lines(diff: &KeyDiff, config: &GuestConfig) -> Vec<String> {
+    let all: BTreeSet<&String> = diff.set.keys().chain(&diff.delete).collect();
+    let mut lines = Vec::new();
+    for key in all {
+        let has = config
+            .effective(key)
+            .map(str::trim)
+            .filter(|v| !v.is_empty());
+        if let Some(has) = has {
+            lines.push(format!("- {key}: {}", presentable(key, has)));
+        }
+        if let Some(next) = diff.set.get(key) {
+            lines.push(format!("+ {key}: {}", presentable(key, next)));
+        }
+    }
+    lines
+}
+
+/// A value that may be shown: keys are public, and long.
+fn presentable(key: &str, value: &str) -> String {
+    if key == "sshkeys" {
+        let text = decode_percent(value);
+        let keys = text.lines().filter(|line| !line.trim().is_empty());
+        let names = keys.map(|line| line.rsplit(' ').next().unwrap_or_default());
+        return names.collect::<Vec<_>>().join(", ");
+    }
+    if is_secret(key) {
+        return "********".to_owned();
+    }
+    value.to_owned()
 }
 
 /// The parameters that build a container, all in one call.
@@ -299,10 +336,16 @@ fn number(diff: &mut KeyDiff, config: &GuestConfig, key: &str, want: u64) {
     }
 }
 
-/// Tags of people and of the template stay; ours is added where it is missing.
-fn tags(diff: &mut KeyDiff, config: &GuestConfig, ours: &str) {
-    let mut tags = mark::parse_tags(config.effective("tags").unwrap_or(""));
-    if tags.insert(ours.to_owned()) {
+/// Tags of people and of the template stay; ours is added where it is missing. That of another
+/// object of ours goes: the guest was its before it was this one's.
+fn tags(diff: &mut KeyDiff, config: &GuestConfig, installation: &str, uid: &str) {
+    let ours = mark::tag(installation, uid);
+    let all_ours = mark::installation_tag(installation);
+    let before = mark::parse_tags(config.effective("tags").unwrap_or(""));
+    let mut tags = before.clone();
+    tags.retain(|tag| *tag == ours || !tag.starts_with(&all_ours));
+    tags.insert(ours);
+    if tags != before {
         let all: Vec<String> = tags.into_iter().collect();
         diff.set.insert("tags".to_owned(), all.join(";"));
     }

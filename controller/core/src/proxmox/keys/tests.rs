@@ -41,6 +41,8 @@ fn guest() -> DesiredGuest {
         power: Power::Running,
         fate: Fate::Keep,
         settled: None,
+        observe: false,
+        adopt: None,
     }
 }
 

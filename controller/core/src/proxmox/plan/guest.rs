@@ -2,11 +2,12 @@
 
 use bb_crds::condition::Reason;
 
-use super::{Guest, Op, Scene, Stands, Step, attach, create};
-use crate::proxmox::keys::{self, GuestConfig};
+use super::{Guest, Op, Scene, Stands, Step, adopt, attach, create};
+use crate::drift::Difference;
+use crate::proxmox::keys::{self, GuestConfig, KeyDiff};
 use crate::proxmox::mark::{self, Mark, Ownership};
 use crate::proxmox::model::{DesiredGuest, Fate, GuestState, Kind, Power, Source};
-use crate::proxmox::observed::{Build, ConfigRead, Key, Need, Row};
+use crate::proxmox::observed::{Build, ConfigRead, Key, Need, Row, Shape};
 
 /// What was decided about a guest.
 pub(super) struct Judged {
@@ -15,6 +16,10 @@ pub(super) struct Judged {
     pub(super) pending: Vec<String>,
     /// What its configuration was just proven to be.
     pub(super) proven: Option<String>,
+    /// What somebody else changed since it was settled.
+    pub(super) drift: Option<Difference>,
+    /// What adopting it would change.
+    pub(super) preview: Option<Difference>,
 }
 
 impl From<Step<GuestState>> for Judged {
@@ -23,7 +28,16 @@ impl From<Step<GuestState>> for Judged {
             step,
             pending: Vec::new(),
             proven: None,
+            drift: None,
+            preview: None,
         }
+    }
+}
+
+impl Judged {
+    /// The same, with what somebody else changed.
+    fn drifted(self, drift: Option<Difference>) -> Self {
+        Self { drift, ..self }
     }
 }
 
@@ -42,7 +56,7 @@ pub(super) fn running(scene: &Scene<'_>, guest: &DesiredGuest) -> Option<bool> {
 }
 
 /// `VM 5001` or `CT 5001`.
-fn name_of(guest: &DesiredGuest) -> String {
+pub(super) fn name_of(guest: &DesiredGuest) -> String {
     format!("{} {}", guest.source.kind().word(), guest.vmid)
 }
 
@@ -72,8 +86,40 @@ pub(super) fn judge(scene: &Scene<'_>, guest: &DesiredGuest) -> Judged {
     }
     match row {
         Some(row) => present(scene, guest, row),
-        None => absent(scene, guest).into(),
+        None => absent(scene, guest),
     }
+}
+
+/// Whether what is asked of a guest was once proven to be so, and nothing of it was made anew
+/// since: what differs then was changed by somebody else.
+fn was_settled(scene: &Scene<'_>, guest: &DesiredGuest) -> bool {
+    let recorded = guest.settled.as_deref().unwrap_or_default();
+    // What waits for a restart stands behind a plus.
+    let recorded = recorded.split('+').next().unwrap_or_default();
+    recorded == scene.print(guest) && !scene.flight.fresh.contains(&guest.vmid)
+}
+
+/// Whether the list of the cluster shows a guest in the size that is asked, or in one that it
+/// had although its configuration was right.
+fn is_in_shape(scene: &Scene<'_>, guest: &DesiredGuest, row: &Row) -> bool {
+    let asked = Shape {
+        cores: u64::from(guest.cores),
+        memory: guest.memory_mib << 20,
+    };
+    let known = scene.flight.odd.get(&guest.vmid);
+    row.shape
+        .is_none_or(|shape| shape == asked || Some(&shape) == known)
+}
+
+/// The size in which a guest's row is to be taken for right although it is not what is asked.
+pub(super) fn odd(scene: &Scene<'_>, guest: &DesiredGuest, proven: bool) -> Option<Shape> {
+    let shape = scene.seen.guests.get(&guest.vmid)?.shape?;
+    let asked = Shape {
+        cores: u64::from(guest.cores),
+        memory: guest.memory_mib << 20,
+    };
+    let known = scene.flight.odd.get(&guest.vmid);
+    (shape != asked && (proven || known == Some(&shape))).then_some(shape)
 }
 
 /// Why a VMID cannot be this guest's whatever the cluster says.
@@ -101,7 +147,8 @@ fn as_recorded(scene: &Scene<'_>, guest: &DesiredGuest, row: &Row) -> Option<Ste
     let fingerprint = scene.print(guest);
     let recorded = guest.settled.as_ref() == Some(&fingerprint);
     let proven = scene.flight.proven.get(&guest.vmid) == Some(&fingerprint);
-    let named = row.name.as_ref().is_none_or(|name| *name == guest.name);
+    let named =
+        row.name.as_ref().is_none_or(|name| *name == guest.name) && is_in_shape(scene, guest, row);
     let tagged = row
         .tags
         .contains(&mark::tag(&scene.desired.cluster.installation, &guest.uid));
@@ -124,7 +171,22 @@ fn is_online(scene: &Scene<'_>, row: &Row) -> bool {
 }
 
 /// A guest that is in no list: not made yet, gone, or out of our sight.
-fn absent(scene: &Scene<'_>, guest: &DesiredGuest) -> Step<GuestState> {
+fn absent(scene: &Scene<'_>, guest: &DesiredGuest) -> Judged {
+    let gone = || {
+        let line = |sign| format!("{sign} {}", name_of(guest));
+        Difference::of([format!("- no {}", name_of(guest)), line('+')])
+            .filter(|_| was_settled(scene, guest))
+    };
+    let proven_free = scene.seen.free.get(&guest.vmid) == Some(&true);
+    let step = match &guest.adopt {
+        Some(_) if guest.fate == Fate::Keep => adopt::absent(scene, guest),
+        _ => missing(scene, guest),
+    };
+    Judged::from(step).drifted(gone().filter(|_| proven_free && guest.fate == Fate::Keep))
+}
+
+/// As [`absent`], for one that is made where it is not there.
+fn missing(scene: &Scene<'_>, guest: &DesiredGuest) -> Step<GuestState> {
     let vmid = guest.vmid;
     let flight = scene.flight;
     let once = guest.settled.is_some()
@@ -143,7 +205,7 @@ fn absent(scene: &Scene<'_>, guest: &DesiredGuest) -> Step<GuestState> {
 }
 
 /// The VMID is in use and no list shows by what.
-fn invisible(scene: &Scene<'_>, guest: &DesiredGuest) -> Step<GuestState> {
+pub(super) fn invisible(scene: &Scene<'_>, guest: &DesiredGuest) -> Step<GuestState> {
     let Some(builds) = &scene.seen.builds else {
         return scene.want(Need::Builds);
     };
@@ -239,7 +301,13 @@ fn present(scene: &Scene<'_>, guest: &DesiredGuest, row: &Row) -> Judged {
         }
     }
     if ownership != Ownership::Ours {
-        return foreign(scene, guest, row, &ownership).into();
+        if let Some(adoption) = guest.adopt.as_ref().filter(|_| guest.settled.is_none()) {
+            return adopt::present(scene, guest, adoption, row, config, &ownership);
+        }
+        let mark = keys::mark_of(&scene.desired.cluster.installation, guest);
+        let lines = Difference::of(["- another mark, or none".to_owned(), format!("+ {mark}")]);
+        let drift = lines.filter(|_| was_settled(scene, guest) && guest.fate != Fate::Destroy);
+        return Judged::from(foreign(scene, guest, row, &ownership)).drifted(drift);
     }
     if row.kind != guest.source.kind() {
         let message = format!("{} is of another kind than the object", name_of(guest));
@@ -314,7 +382,7 @@ fn destroy(
     Step::Do(Key::Guest(guest.vmid), vec![op])
 }
 
-fn address(guest: &DesiredGuest, row: &Row) -> Guest {
+pub(super) fn address(guest: &DesiredGuest, row: &Row) -> Guest {
     Guest {
         kind: row.kind,
         node: row.node.clone(),
@@ -322,7 +390,7 @@ fn address(guest: &DesiredGuest, row: &Row) -> Guest {
     }
 }
 
-fn locked(guest: &DesiredGuest, config: &GuestConfig) -> Option<Step<GuestState>> {
+pub(super) fn locked(guest: &DesiredGuest, config: &GuestConfig) -> Option<Step<GuestState>> {
     let lock = config.lock()?;
     let name = name_of(guest);
     Some(held(
@@ -346,12 +414,14 @@ fn keep(scene: &Scene<'_>, guest: &DesiredGuest, row: &Row, config: &GuestConfig
     if let Some(why) = missing.as_ref().filter(|_| guest.settled.is_none()) {
         return held(Reason::Waiting, why).into();
     }
-    if target_lacks_cloud_init(row.kind, config) {
+    if guest.adopt.is_none() && target_lacks_cloud_init(row.kind, config) {
         return held(Reason::Invalid, no_cloud_init(guest)).into();
     }
     let mut ops = Vec::new();
     let target = address(guest, row);
     let diff = keys::diff(&cluster.installation, cluster.holder, guest, &disks, config);
+    let drift =
+        Difference::of(differs(scene, guest, &diff, config)).filter(|_| was_settled(scene, guest));
     if !diff.is_empty() {
         ops.push(Op::Configure {
             guest: target.clone(),
@@ -363,7 +433,8 @@ fn keep(scene: &Scene<'_>, guest: &DesiredGuest, row: &Row, config: &GuestConfig
     ops.extend(grow_root(guest, &target, config, ops.is_empty()));
     if !ops.is_empty() {
         let step = locked(guest, config);
-        return step.unwrap_or(Step::Do(Key::Guest(guest.vmid), ops)).into();
+        let step = step.unwrap_or(Step::Do(Key::Guest(guest.vmid), ops));
+        return Judged::from(step).drifted(drift);
     }
     let pending = config.waiting();
     let mut fingerprint = scene.print(guest);
@@ -381,7 +452,26 @@ fn keep(scene: &Scene<'_>, guest: &DesiredGuest, row: &Row, config: &GuestConfig
         step,
         pending,
         proven,
+        drift,
+        preview: None,
     }
+}
+
+/// What a guest has and should not, and should have and has not, as lines.
+pub(super) fn differs(
+    scene: &Scene<'_>,
+    guest: &DesiredGuest,
+    diff: &KeyDiff,
+    config: &GuestConfig,
+) -> Vec<String> {
+    let mut lines = keys::lines(diff, config);
+    let wants = guest.power == Power::Running;
+    let word = |runs: bool| if runs { "Running" } else { "Stopped" };
+    if let Some(runs) = scene.seen.live.get(&guest.vmid).filter(|r| **r != wants) {
+        lines.push(format!("- power: {}", word(*runs)));
+        lines.push(format!("+ power: {}", word(wants)));
+    }
+    lines
 }
 
 /// Grows the root disk. `alone`: the digest that was read still holds when the call is made.

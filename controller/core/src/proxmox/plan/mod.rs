@@ -17,8 +17,9 @@ use super::model::{
     Desired, DesiredGuest, DesiredVolume, Fate, GuestReport, GuestState, More, PassReport,
     VolumeReport, VolumeState,
 };
-use super::observed::{InFlight, Key, Need, Observed, Rest, Row};
+use super::observed::{InFlight, Key, Need, Observed, Rest, Row, Shape};
 
+mod adopt;
 mod attach;
 mod create;
 mod fair;
@@ -68,6 +69,8 @@ pub struct Plan {
     /// Guests whose configuration was read and is as desired, to be handed back in
     /// [`InFlight::proven`].
     pub proven: BTreeMap<Vmid, String>,
+    /// To be handed back in [`InFlight::odd`].
+    pub odd: BTreeMap<Vmid, Shape>,
 }
 
 /// What was decided about one object.
@@ -171,6 +174,8 @@ pub fn plan(desired: &Desired, seen: &Observed, flight: &InFlight) -> Plan {
     let mut candidates = Vec::new();
     for guest in sorted(&desired.guests, |g| (&g.namespace, &g.name, &g.uid)) {
         let judged = guest::judge(&scene, guest);
+        let odd = guest::odd(&scene, guest, judged.proven.is_some());
+        plan.odd.extend(odd.map(|shape| (guest.vmid, shape)));
         plan.proven
             .extend(judged.proven.map(|print| (guest.vmid, print)));
         let state = settle(
@@ -185,6 +190,8 @@ pub fn plan(desired: &Desired, seen: &Observed, flight: &InFlight) -> Plan {
             node,
             running: guest::running(&scene, guest),
             pending: judged.pending,
+            drift: judged.drift,
+            preview: judged.preview,
         };
         plan.report.guests.insert(guest.uid.clone(), report);
     }
@@ -195,19 +202,21 @@ pub fn plan(desired: &Desired, seen: &Observed, flight: &InFlight) -> Plan {
             state,
             volid: volume::volid(&scene, volume),
             device: volume::device(&scene, volume),
+            drift: volume::drift(&scene, volume),
         };
         plan.report.volumes.insert(volume.uid.clone(), report);
     }
     plan.report.orphans = orphans(&scene);
-    if desired.cluster.observe_only {
-        for chain in candidates {
-            observe_only(&mut plan.report, &chain);
-        }
-    } else {
-        plan.chains = fair::choose(&desired.cluster, flight, candidates);
-        for chain in &plan.chains {
-            begin(&mut plan.report, chain);
-        }
+    let observed = only_observed(desired);
+    let (held, candidates): (Vec<Chain>, Vec<Chain>) = candidates.into_iter().partition(|chain| {
+        desired.cluster.observe_only || observed.contains(chain.owner.uid.as_str())
+    });
+    for chain in &held {
+        observe_only(&mut plan.report, chain, desired.cluster.observe_only);
+    }
+    plan.chains = fair::choose(&desired.cluster, flight, candidates);
+    for chain in &plan.chains {
+        begin(&mut plan.report, chain);
     }
     plan.report.more = more(&plan, flight);
     plan
@@ -306,14 +315,22 @@ fn begin(report: &mut PassReport, chain: &Chain) {
     }
 }
 
-fn observe_only(report: &mut PassReport, chain: &Chain) {
+/// The objects for which nothing is written.
+fn only_observed(desired: &Desired) -> BTreeSet<&str> {
+    let guests = desired.guests.iter().filter(|g| g.observe).map(|g| &g.uid);
+    let volumes = desired.volumes.iter().filter(|v| v.observe).map(|v| &v.uid);
+    guests.chain(volumes).map(String::as_str).collect()
+}
+
+fn observe_only(report: &mut PassReport, chain: &Chain, whole: bool) {
     let what = chain
         .ops
         .iter()
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join(", then ");
-    let message = format!("the Provider's managementPolicy is Observe; held back: {what}");
+    let whose = if whole { "the Provider's" } else { "its" };
+    let message = format!("{whose} managementPolicy is Observe; held back: {what}");
     let reason = Reason::Paused;
     if let Some(guest) = report.guests.get_mut(&chain.owner.uid) {
         guest.state = GuestState::Held { reason, message };

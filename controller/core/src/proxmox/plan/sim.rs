@@ -11,7 +11,7 @@ use crate::proxmox::model::{
     Attachment, ClusterSettings, Desired, DesiredGuest, DesiredNic, DesiredVolume, Fate,
     GuestState, Kind, Power, Source, VolumeState,
 };
-use crate::proxmox::observed::{ConfigRead, InFlight, Need, Observed, Row, Storage};
+use crate::proxmox::observed::{ConfigRead, InFlight, Need, Observed, Row, Shape, Storage};
 use crate::proxmox::property::Property;
 
 /// A guest of the cluster.
@@ -21,6 +21,16 @@ pub(super) struct SimGuest {
     pub(super) node: String,
     pub(super) running: bool,
     pub(super) config: BTreeMap<String, String>,
+}
+
+impl SimGuest {
+    fn shape(&self) -> Option<Shape> {
+        let number = |key: &str| self.config.get(key)?.parse::<u64>().ok();
+        Some(Shape {
+            cores: number("cores")?,
+            memory: number("memory")? << 20,
+        })
+    }
 }
 
 /// A cluster of two nodes, a shared storage `ceph` and a `local` one on each node.
@@ -101,6 +111,7 @@ impl Sim {
             running: Some(guest.running),
             lock: None,
             tags: mark::parse_tags(guest.config.get("tags").map_or("", String::as_str)),
+            shape: guest.shape(),
         };
         Observed {
             nodes: nodes.iter().map(|node| (node.clone(), true)).collect(),
@@ -375,6 +386,8 @@ pub(super) fn guest(namespace: &str, id: u32, volumes: &[&str]) -> DesiredGuest 
         power: Power::Running,
         fate: Fate::Keep,
         settled: None,
+        observe: false,
+        adopt: None,
     }
 }
 
@@ -396,5 +409,6 @@ pub(super) fn volume(namespace: &str, uid: &str, attached_to: Option<&str>) -> D
         fate: Fate::Keep,
         attached_to: attached_to.map(str::to_owned),
         settled: false,
+        observe: false,
     }
 }

@@ -6,6 +6,7 @@ use bb_crds::ids::Vmid;
 use super::images::{self, Found, Image};
 use super::users::{Users, users};
 use super::{Guest, Op, Scene, Stands, Step};
+use crate::drift::Difference;
 use crate::proxmox::keys::{self, GuestConfig};
 use crate::proxmox::mark;
 use crate::proxmox::model::{DesiredVolume, Fate, Kind, VolumeState};
@@ -40,6 +41,23 @@ pub(super) fn device(scene: &Scene<'_>, volume: &DesiredVolume) -> Option<(Strin
     };
     let attached = keys::attached(holder, config).remove(&volume.uid)?;
     Some((guest.uid.clone(), attached.key))
+}
+
+/// What somebody else did to a volume: its image is gone.
+pub(super) fn drift(scene: &Scene<'_>, volume: &DesiredVolume) -> Option<Difference> {
+    let holder = scene.desired.cluster.holder?;
+    let storage = scene.seen.storages.get(&volume.storage)?;
+    if !volume.settled || volume.fate != Fate::Keep {
+        return None;
+    }
+    let looked = scene
+        .seen
+        .images
+        .keys()
+        .any(|p| p.storage == volume.storage);
+    let gone = looked && matches!(images::find(scene, holder, volume, storage), Found::Nowhere);
+    let name = mark::volume_name(holder, &volume.uid);
+    Difference::of([format!("- no image {name}"), format!("+ {name}")]).filter(|_| gone)
 }
 
 pub(super) fn judge(scene: &Scene<'_>, volume: &DesiredVolume) -> Step<VolumeState> {
