@@ -125,7 +125,7 @@ impl Driver {
             self.version = router.facts().await.ok().map(|facts| facts.version);
         }
         let planned = plan(desired, &observed);
-        self.refusals.note(desired, &planned);
+        self.refusals.note(desired, &planned, &observed);
         let bound = Bound {
             bytes: self.bound.bytes.min(router.list_bytes()),
             ..self.bound
@@ -234,6 +234,7 @@ impl Driver {
         if matches!(error, RouterError::TooLarge { .. }) && !alone {
             return (observed, Ok(()));
         }
+        self.refusals.left(&list.commands);
         let blame = blame(&list.commands, &complaint);
         self.refusals
             .refused(desired, purpose, &blame, at.now, &self.pauses, at.random);

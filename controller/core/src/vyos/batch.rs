@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::cost::{Load, Pace, Price};
 use super::lines::{Lines, Path};
-use super::plan::{Command, Desired, Plan, Verb, without_early_vrfs, without_empty_dhcp};
+use super::plan::{
+    Command, Desired, Plan, Verb, Want, left_over, without_early_vrfs, without_empty_dhcp,
+};
 use super::refusals::{Purpose, Refusals};
 use crate::world::Uid;
 
@@ -126,7 +128,7 @@ fn prepared(list: Vec<Command>, running: &Lines) -> Vec<Command> {
 
 fn has_vrf(running: &Lines, vrf: &str) -> bool {
     let root: Path = ["vrf", "name", vrf].map(str::to_owned).to_vec();
-    running.any_below(&root)
+    !left_over(&root, running)
 }
 
 /// The objects that wait for a VRF whose own object was refused, each with the VRF.
@@ -166,9 +168,19 @@ pub fn next(
 ) -> Option<List> {
     let order = Order::of(desired, plan);
     let load = Load::of(running);
-    let of = |owners: &BTreeSet<&Uid>| -> Vec<Command> {
+    let lost = our_vrfs(desired, refusals);
+    let alone = |owners: &BTreeSet<&Uid>| -> Vec<Command> {
         let mine = plan.commands.iter().filter(|c| owners.contains(&c.owner));
         prepared(mine.cloned().collect(), running)
+    };
+    let of = |owners: &BTreeSet<&Uid>| -> Vec<Command> {
+        let list = alone(owners);
+        let mut whole = remains(&list, &lost, running);
+        if list.is_empty() {
+            whole.clear();
+        }
+        whole.extend(list);
+        whole
     };
     let list = |commands: Vec<Command>, purpose, more| {
         let seconds = super::cost::seconds(load, &commands);
@@ -193,7 +205,7 @@ pub fn next(
     let clean = order.owners.iter().filter(|o| !refusals.is_aside(o));
     let clean: BTreeSet<&Uid> = clean.copied().collect();
     // What has to wait for something else must not take up room.
-    let ready: BTreeSet<Uid> = of(&clean).into_iter().map(|c| c.owner).collect();
+    let ready: BTreeSet<Uid> = alone(&clean).into_iter().map(|c| c.owner).collect();
     let ready: Vec<&Uid> = order
         .owners
         .iter()
@@ -208,7 +220,40 @@ pub fn next(
     let due = refusals.due(now);
     let due = order.owners.iter().filter(|o| due.contains(**o));
     let part = cut(due.copied(), &order, load, bound, pace);
-    list(of(&part), Purpose::Retry, false)
+    list(of(&part), Purpose::Retry, false).or_else(|| {
+        let rest = remains(&[], &lost, running);
+        list(rest, Purpose::Work, false)
+    })
+}
+
+/// The VRFs that objects ask for, and those that a refused list asked for.
+fn our_vrfs(desired: &Desired, refusals: &Refusals) -> BTreeMap<Path, Uid> {
+    let mut ours = refusals.vrfs().clone();
+    for claim in &desired.claims {
+        if let Want::Present { roots, .. } = &claim.want {
+            let vrfs = roots.iter().filter(|r| r.0[0] == "vrf");
+            ours.extend(vrfs.map(|r| (r.0.clone(), claim.owner.clone())));
+        }
+    }
+    ours
+}
+
+/// Deletes of what refused VRFs left behind and this list does not make whole. VyOS judges all
+/// VRFs at once and takes none while one has no table; and a BGP instance without its VRF would
+/// go on advertising, and stay when its object goes.
+fn remains(list: &[Command], ours: &BTreeMap<Path, Uid>, running: &Lines) -> Vec<Command> {
+    let made: BTreeSet<&String> = list.iter().filter_map(makes_vrf).collect();
+    // An empty `protocols` harms nobody.
+    let speaks = |root: &Path| running.below(root).any(|line| line.len() > root.len() + 1);
+    ours.iter()
+        .filter(|(root, _)| root.last().is_some_and(|vrf| !made.contains(vrf)))
+        .filter(|(root, _)| speaks(root) && left_over(root, running))
+        .map(|(root, owner)| Command {
+            owner: owner.clone(),
+            verb: Verb::Delete,
+            path: root.clone(),
+        })
+        .collect()
 }
 
 /// As many of the objects, from the first, as fit in a list; one in any case.

@@ -22,12 +22,14 @@ pub enum Complaint {
 /// Whose fault a refusal is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Blame {
-    /// Objects that the router's words lead to, and the words, for people.
+    /// Objects that the router's words lead to, or that are alone in question, and the words, for
+    /// people.
     pub named: BTreeMap<Uid, String>,
     /// At least one of these, and the words do not say which.
     pub among: BTreeSet<Uid>,
-    /// The words, for whoever of `among` it turns out to be.
-    pub said: String,
+    /// Whether it is the router's words that lead to the objects: in a list of many they would
+    /// do so again.
+    pub by_name: bool,
 }
 
 /// Finds whose commands a complaint is about. VyOS names the node whose script failed, which
@@ -36,13 +38,14 @@ pub struct Blame {
 #[must_use]
 pub fn blame(sent: &[Command], complaint: &Complaint) -> Blame {
     let mut found = Blame::default();
-    match complaint {
+    let said = match complaint {
         Complaint::Commit(parts) => {
-            for (node, words) in parts {
+            let causes = causes(parts);
+            for (node, words) in &causes {
                 of_node(sent, node, words, &mut found);
             }
-            let texts: Vec<String> = parts.iter().map(|(n, w)| part(n, w)).collect();
-            found.said = texts.join("; ");
+            let texts: Vec<String> = causes.iter().map(|(n, w)| part(n, w)).collect();
+            texts.join("; ")
         }
         Complaint::Command(Some(path), words) => {
             for command in sent.iter().filter(|c| c.path.starts_with(path)) {
@@ -50,24 +53,47 @@ pub fn blame(sent: &[Command], complaint: &Complaint) -> Blame {
                 let text = with_remedy(words, remedy.flatten());
                 found.named.insert(command.owner.clone(), text);
             }
-            found.said.clone_from(words);
+            words.clone()
         }
-        Complaint::Command(None, words) | Complaint::Unclear(words) => {
-            found.said.clone_from(words);
-        }
-    }
+        Complaint::Command(None, words) | Complaint::Unclear(words) => words.clone(),
+    };
+    found.by_name = !found.named.is_empty();
     if found.named.is_empty() && found.among.is_empty() {
         found.among = sent.iter().map(|c| c.owner.clone()).collect();
     }
-    if let Some(owner) = found.among.first().filter(|_| found.among.len() == 1) {
-        // One object alone needs no name to be known.
-        let text = found.said.clone();
-        found.named.entry(owner.clone()).or_insert(text);
-        found.among.clear();
-    }
     let named = &found.named;
     found.among.retain(|owner| !named.contains_key(owner));
+    if found.among.len() == 1
+        && let Some(owner) = found.among.pop_first()
+    {
+        // One object alone needs no name to be known.
+        let mine: Vec<&Command> = sent.iter().filter(|c| c.owner == owner).collect();
+        let text = with_remedy(&said, remedy_of(&mine, &[], &said));
+        found.named.insert(owner, text);
+    }
     found
+}
+
+/// The parts of a failed commit that are not for what failed before them. All VRFs share one
+/// script: where it fails no VRF of the list is there, and everything that is put in one fails
+/// too. All DHCP networks share one, which fails where the interface of one did.
+fn causes(parts: &[(Path, String)]) -> Vec<&(Path, String)> {
+    let of = |node: &Path, word: &str| node.first().is_some_and(|first| first == word);
+    let vrfs = parts.iter().filter(|(node, _)| of(node, "vrf"));
+    let vrfs: Vec<_> = vrfs.collect();
+    if !vrfs.is_empty() {
+        return vrfs;
+    }
+    let first: Vec<_> = parts.iter().filter(|(n, _)| !of(n, "service")).collect();
+    if first.is_empty() {
+        return parts.iter().collect();
+    }
+    first
+}
+
+fn remedy_of(mine: &[&Command], node: &[String], words: &str) -> Option<&'static str> {
+    let sets = mine.iter().any(|c| c.verb == Verb::Set);
+    sets.then(|| field_of_refusal(mine, node, words)).flatten()
 }
 
 fn of_node(sent: &[Command], node: &[String], words: &str, found: &mut Blame) {
@@ -95,9 +121,7 @@ fn of_node(sent: &[Command], node: &[String], words: &str, found: &mut Blame) {
             .copied()
             .filter(|c| c.owner == *owner)
             .collect();
-        let sets = mine.iter().any(|c| c.verb == Verb::Set);
-        let remedy = sets.then(|| field_of_refusal(&mine, node, words)).flatten();
-        let text = with_remedy(&part(node, words), remedy);
+        let text = with_remedy(&part(node, words), remedy_of(&mine, node, words));
         match found.named.get_mut(owner) {
             Some(known) => *known = format!("{known}; {text}"),
             None => drop(found.named.insert(owner.clone(), text)),
@@ -202,6 +226,40 @@ mod tests {
         let found = blame(&sent, &mute);
         assert_eq!(found.named.len(), 0);
         assert_eq!(found.among, ["c", "d"].map(str::to_owned).into());
+    }
+
+    #[test]
+    fn what_fails_for_want_of_a_vrf_or_an_interface_is_not_to_blame() {
+        let sent = [
+            set("t", "vrf name bb1000 table 1000"),
+            set("a", "interfaces bridge br10001 vrf bb1000"),
+            set(
+                "a",
+                "service dhcp-server shared-network-name bb10001 authoritative",
+            ),
+            set(
+                "b",
+                "service dhcp-server shared-network-name bb10002 authoritative",
+            ),
+        ];
+        let vrf = commit(&[
+            ("vrf", "VRF \"bb1000\" table id is not unique!"),
+            (
+                "interfaces bridge br10001",
+                "VRF \"bb1000\" does not exist!",
+            ),
+        ]);
+        assert_eq!(named(&blame(&sent, &vrf)), ["t"]);
+        let bridge = commit(&[
+            ("interfaces bridge br10001", "no"),
+            (
+                "service dhcp-server",
+                "None of the interfaces has an address in \"bb10002\"",
+            ),
+        ]);
+        assert_eq!(named(&blame(&sent, &bridge)), ["a"]);
+        let dhcp = commit(&[("service dhcp-server", "Subnet of \"bb10002\" overlaps")]);
+        assert_eq!(named(&blame(&sent, &dhcp)), ["b"]);
     }
 
     #[test]

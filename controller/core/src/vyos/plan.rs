@@ -269,11 +269,18 @@ fn conflict(
     })
 }
 
-/// Whether a node is more than what a failed create of ours leaves behind: VyOS 1.5 keeps an
-/// empty `protocols` under a VRF that it refused.
+/// Whether a node is more than what a failed create of ours leaves behind.
 fn occupied(root: &[String], observed: &Lines) -> bool {
-    let left_over = |line: &Path| root[0] == "vrf" && line[root.len()..] == ["protocols"];
-    observed.below(root).any(|line| !left_over(line))
+    observed.any_below(root) && !left_over(root, observed)
+}
+
+/// Whether a node is a VRF of which nothing but its `protocols` is there. VyOS 1.5 takes them by
+/// other scripts than the VRF, so that they stay where it is refused; and it takes no VRF
+/// without a table from anybody, so that this one is nobody's.
+#[must_use]
+pub fn left_over(root: &[String], observed: &Lines) -> bool {
+    let protocols = |line: &Path| line.get(root.len()).is_some_and(|word| word == "protocols");
+    root.first().is_some_and(|word| word == "vrf") && observed.below(root).all(protocols)
 }
 
 fn difference(

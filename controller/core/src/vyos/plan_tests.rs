@@ -268,6 +268,11 @@ fn what_a_refused_vrf_leaves_behind_is_no_conflict() {
     let mut running = foreign();
     running.insert(words("vrf name bb1000 protocols"));
     assert_eq!(plan(&desired(vec![vrf("t1")]), &running).held.len(), 0);
+    running.remove(&words("vrf name bb1000 protocols"));
+    running.insert(words("vrf name bb1000 protocols bgp system-as 65000"));
+    assert_eq!(plan(&desired(vec![vrf("t1")]), &running).held.len(), 0);
+    running.insert(words("vrf name bb1000 table 77"));
+    assert_eq!(plan(&desired(vec![vrf("t1")]), &running).held.len(), 1);
 }
 
 fn any_claims() -> impl Strategy<Value = Vec<Claim>> {

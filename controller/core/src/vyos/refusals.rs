@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::blame::Blame;
-use super::plan::{Desired, Plan};
+use super::lines::{Lines, Path};
+use super::plan::{Command, Desired, Plan, Verb, left_over};
 use crate::outcome::asked;
 use crate::world::Uid;
 
@@ -68,11 +69,16 @@ pub struct Refusals {
     aside: BTreeMap<Uid, Aside>,
     /// In each at least one object is refused. The last is searched first.
     groups: Vec<BTreeSet<Uid>>,
+    /// VRFs of lists that were refused, and whose they were to be: parts of them may be there
+    /// without a mark.
+    vrfs: BTreeMap<Path, Uid>,
 }
 
 impl Refusals {
     /// Forgets what is not due any more, what is asked otherwise now, and what was taken.
-    pub fn note(&mut self, desired: &Desired, plan: &Plan) {
+    pub fn note(&mut self, desired: &Desired, plan: &Plan, running: &Lines) {
+        self.vrfs
+            .retain(|root, _| left_over(root, running) && running.any_below(root));
         if self.aside.is_empty() && self.groups.is_empty() {
             return;
         }
@@ -134,6 +140,25 @@ impl Refusals {
         self.aside.values().map(|a| a.until).min()
     }
 
+    /// VRFs of which parts may be there without a mark.
+    #[must_use]
+    pub fn vrfs(&self) -> &BTreeMap<Path, Uid> {
+        &self.vrfs
+    }
+
+    /// Takes note of the VRFs of a list that was refused.
+    pub fn left(&mut self, list: &[Command]) {
+        for command in list.iter().filter(|c| c.verb == Verb::Set) {
+            if let [a, b, ..] = command.path.as_slice()
+                && a == "vrf"
+                && b == "name"
+            {
+                let root = command.path[..3].to_vec();
+                self.vrfs.insert(root, command.owner.clone());
+            }
+        }
+    }
+
     /// Takes note of who is to blame for the refusal of a list that was sent for `purpose`.
     pub fn refused(
         &mut self,
@@ -159,7 +184,7 @@ impl Refusals {
                 message: message.clone(),
                 count,
                 until: now + pauses.after(count, random),
-                named: *message != blame.said,
+                named: blame.by_name,
             };
             self.aside.insert(owner.clone(), aside);
         }

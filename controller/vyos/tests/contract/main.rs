@@ -3,11 +3,16 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::print_stdout,
     reason = "a test that cannot go on ends"
 )]
 
+mod batches;
+mod claims;
 mod faults;
+mod foreign;
 mod life;
+mod refusals;
 mod stand;
 mod tenant;
 mod trust;
