@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bb_core::outcome::{Contact, RouterOutcome};
+use bb_core::outcome::Contact;
 use bb_core::vyos::arrivals::Arrivals;
 use bb_core::vyos::plan::missing_underlay;
 use bb_core::vyos::refusals::Pauses;
