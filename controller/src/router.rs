@@ -1,8 +1,10 @@
 //! The pass over a router: wait until what arrives is there, then let the driver do its work.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bb_core::drift::{follow, recorded_on};
 use bb_core::outcome::Contact;
 use bb_core::vyos::arrivals::Arrivals;
 use bb_core::vyos::plan::missing_underlay;
@@ -11,6 +13,9 @@ use bb_core::vyos::{Desired, Lines};
 use bb_crds::Provider;
 use bb_crds::provider::{ManagementPolicy, Vyos};
 use bb_vyos::{Driver, Moment, Next, Router, RouterError};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 
 use crate::pass::{PassFailed, settled};
 use crate::secrets;
@@ -79,7 +84,19 @@ pub(crate) async fn pass(
     };
     let mut outcome = passed.outcome;
     outcome.underlay = underlay(shared, provider, &passed.running);
+    let differs = passed.differs;
+    let recorded = if differs.is_empty() {
+        BTreeMap::new()
+    } else {
+        recorded_on(&shared.stores.world(), name)
+    };
     shared.found(|outcomes| {
+        let before = outcomes.routers.remove(name).unwrap_or_default();
+        let found = before.drifted(&desired, differs, &recorded);
+        let settled = outcome.settled();
+        let (drift, _) = follow(&before.drift, found, &settled, &Time(Timestamp::now()));
+        outcome.drift = drift;
+        outcome.forget_strangers();
         outcomes.routers.insert(name.to_owned(), outcome.into());
     });
     if let Err(error) = passed.ended {
@@ -178,7 +195,7 @@ impl RouterSession {
 
 /// Says what a router lacks to carry tenants to other routers, where its Region has several.
 fn underlay(shared: &Shared, provider: &Provider, running: &Lines) -> Option<String> {
-    let world = shared.stores.world(&shared.written);
+    let world = shared.stores.world();
     let region = &provider.spec.region;
     let routers = world.providers.values();
     let several = routers

@@ -1,7 +1,9 @@
 //! Turns what a router should have into one list at a time, and what came of it into what is known.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use bb_core::drift::{Difference, on_router};
 use bb_core::outcome::RouterOutcome;
 use bb_core::vyos::batch::{Bound, List, next};
 use bb_core::vyos::blame::{Complaint, blame};
@@ -10,6 +12,7 @@ use bb_core::vyos::found::found;
 use bb_core::vyos::plan::apply;
 use bb_core::vyos::refusals::{Pauses, Refusals};
 use bb_core::vyos::{Command, Desired, Lines, Verb, plan};
+use bb_core::world::Uid;
 
 use crate::error::RouterError;
 use crate::op::Op;
@@ -65,6 +68,8 @@ pub struct Pass {
     pub outcome: RouterOutcome,
     /// What it runs, as far as is known.
     pub running: Lines,
+    /// What it had and should not, and should have had and had not, before anything was sent.
+    pub differs: BTreeMap<Uid, Difference>,
     /// When the next pass is due, if this one did not end early.
     pub next: Next,
     /// Why it ended early, where no object is to blame.
@@ -125,6 +130,7 @@ impl Driver {
             self.version = router.facts().await.ok().map(|facts| facts.version);
         }
         let planned = plan(desired, &observed);
+        let differs = on_router(planned.commands.iter().chain(&planned.withheld), &observed);
         self.refusals.note(desired, &planned, &observed);
         let bound = Bound {
             bytes: self.bound.bytes.min(router.list_bytes()),
@@ -172,6 +178,7 @@ impl Driver {
         Ok(Pass {
             outcome,
             running,
+            differs,
             next,
             ended,
         })

@@ -23,6 +23,7 @@ pub fn found(
     trouble: Option<&str>,
 ) -> RouterOutcome {
     let open: BTreeSet<&str> = plan.commands.iter().map(|c| c.owner.as_str()).collect();
+    let withheld: BTreeSet<&str> = plan.withheld.iter().map(|c| c.owner.as_str()).collect();
     let waits = waiting_for_vrf(plan, running, refusals);
     let label = |owner: &str| {
         let claim = desired.claims.iter().find(|c| c.owner == owner);
@@ -34,6 +35,9 @@ pub fn found(
         let owner = claim.owner.as_str();
         let state = if let Some(h) = plan.held.get(owner) {
             held(h.reason, h.message.clone())
+        } else if withheld.contains(owner) {
+            let text = "its managementPolicy is Observe: nothing is sent";
+            held(Reason::Paused, text.to_owned())
         } else if !open.contains(owner) {
             match claim.want {
                 Want::Present { .. } => ClaimState::Programmed,

@@ -37,6 +37,7 @@ fn claim(owner: String, tenant: usize, nodes: &[(String, Vec<String>)]) -> Claim
         owner,
         tenant: format!("t{tenant}"),
         want: Want::Present { roots, lines },
+        observe: false,
     }
 }
 

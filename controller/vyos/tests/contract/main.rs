@@ -13,6 +13,7 @@ mod faults;
 mod foreign;
 mod life;
 mod refusals;
+mod router_faults;
 mod stand;
 mod tenant;
 mod trust;
