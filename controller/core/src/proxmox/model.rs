@@ -193,6 +193,8 @@ pub struct DesiredVolume {
     pub settled: bool,
     /// As [`DesiredGuest::observe`].
     pub observe: bool,
+    /// Whether its status records the device that guest has it as.
+    pub placed: bool,
 }
 
 /// What one pass found, for every guest and volume of [`Desired`].

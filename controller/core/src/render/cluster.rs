@@ -266,6 +266,10 @@ impl At<'_> {
             storage: status.storage.clone()?,
             size_gib,
             fate,
+            placed: user.is_some_and(|instance| {
+                let attached = status.attached_to.as_ref();
+                attached.is_some_and(|a| Some(&a.instance) == instance.metadata.name.as_ref())
+            }),
             attached_to: user.map(|instance| uid(instance.as_ref())),
             settled: status.size.as_deref() == Some(format!("{size_gib}Gi").as_str()),
             observe: object.spec.management_policy == ManagementPolicy::Observe,

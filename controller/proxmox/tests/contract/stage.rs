@@ -264,5 +264,6 @@ pub(crate) fn volume(uid: &str, attached_to: Option<&str>) -> DesiredVolume {
         attached_to: attached_to.map(str::to_owned),
         settled: false,
         observe: false,
+        placed: true,
     }
 }

@@ -144,6 +144,10 @@ fn as_recorded(scene: &Scene<'_>, guest: &DesiredGuest, row: &Row) -> Option<Ste
     if !keeps || scene.flight.recheck || scene.seen.configs.contains_key(&guest.vmid) {
         return None;
     }
+    // What an earlier pass saw of it may have been lost before it was recorded.
+    if scene.unplaced.contains(guest.uid.as_str()) {
+        return None;
+    }
     let fingerprint = scene.print(guest);
     let recorded = guest.settled.as_ref() == Some(&fingerprint);
     let proven = scene.flight.proven.get(&guest.vmid) == Some(&fingerprint);

@@ -99,6 +99,7 @@ fn hand_over(desired: &mut Desired, owners: &[Option<usize>]) {
             volume.attached_to = Some(desired.guests[*at].uid.clone());
             volume.size_gib = 20;
             volume.settled = false;
+            volume.placed = false;
         }
     }
 }
@@ -167,6 +168,20 @@ proptest! {
         }
         settle(&mut straight, &mut fresh);
         prop_assert_eq!(sim, straight);
+    }
+
+    #[test]
+    fn where_a_volume_is_comes_to_be_recorded_whatever_reports_were_lost(mut story in story()) {
+        let mut sim = Sim::new(&story.foreign);
+        settle(&mut sim, &mut story.desired);
+        // Everything was recorded but where the volumes are: the report that said so was
+        // overtaken by the next, which had no reason to look.
+        for volume in &mut story.desired.volumes {
+            volume.placed = volume.attached_to.is_none();
+        }
+        let last = settle(&mut sim, &mut story.desired);
+        prop_assert!(all_settled(&last), "{last}");
+        prop_assert!(story.desired.volumes.iter().all(|volume| volume.placed));
     }
 
     #[test]

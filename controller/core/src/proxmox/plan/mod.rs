@@ -93,6 +93,8 @@ struct Scene<'a> {
     prints: BTreeMap<&'a str, String>,
     /// Whose each VMID is, where more than one object has it recorded.
     owners: BTreeMap<Vmid, &'a DesiredGuest>,
+    /// Guests by UID that have a volume of which no status says where it is.
+    unplaced: BTreeSet<&'a str>,
     /// Guests with this installation's tag that no object accounts for.
     strangers: Vec<(Vmid, &'a Row)>,
 }
@@ -133,6 +135,12 @@ impl<'a> Scene<'a> {
                 .map(|g| (g.uid.as_str(), keys::fingerprint(g)))
                 .collect(),
             owners,
+            unplaced: desired
+                .volumes
+                .iter()
+                .filter(|volume| !volume.placed)
+                .filter_map(|volume| volume.attached_to.as_deref())
+                .collect(),
             strangers: strangers.collect(),
         }
     }

@@ -328,6 +328,7 @@ impl Sim {
             ) {
                 volume.settled = true;
             }
+            volume.placed |= plan.report.volumes[&volume.uid].device.is_some();
         }
     }
 }
@@ -410,5 +411,6 @@ pub(super) fn volume(namespace: &str, uid: &str, attached_to: Option<&str>) -> D
         attached_to: attached_to.map(str::to_owned),
         settled: false,
         observe: false,
+        placed: attached_to.is_none(),
     }
 }
