@@ -242,6 +242,27 @@ pub(crate) async fn write(
     Ok(written)
 }
 
+/// Sets some fields of a status and leaves the others; null takes one away. Gives the object as
+/// it is afterwards.
+pub(crate) async fn merge_status(
+    client: &Client,
+    place: &Place,
+    status: &Value,
+) -> Result<DynamicObject, ApiError> {
+    let params = PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let patch = json!({ "status": status });
+    call(
+        format!("write the status of {}", place.words()),
+        place
+            .api(client)
+            .patch_status(&place.name, &params, &Patch::Merge(&patch)),
+    )
+    .await
+}
+
 /// A server-side apply has no place for null.
 fn prune(value: &Value) -> Value {
     match value {

@@ -8,6 +8,7 @@ pub mod args;
 mod backoff;
 mod cache;
 mod cluster;
+mod debts;
 mod fabric;
 mod kept;
 mod namespaces;

@@ -147,6 +147,11 @@ impl Readers {
         }
     }
 
+    /// A Provider, as it is known now.
+    pub(crate) fn provider(&self, name: &str) -> Option<Arc<Provider>> {
+        self.providers.objects().get(name).cloned()
+    }
+
     /// Takes in an object as the API answered to a write of ours: a decision on what was there
     /// before our own write would be made twice.
     pub(crate) fn wrote(&self, id: &Id, object: &DynamicObject) {

@@ -347,6 +347,10 @@ pub struct ProviderStatus {
     /// How many such things there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub orphan_count: Option<i64>,
+    /// A router runs, or may run, what it has not saved. Recorded before a change is sent, and
+    /// taken back when what runs is saved.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsaved: bool,
     /// Where the next VMID is looked for. Moved forward before a VMID is recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_vmid: Option<i64>,

@@ -92,6 +92,12 @@ pub enum RouterError {
         /// The command.
         command: String,
     },
+    /// It could not be recorded that the router will run what is not saved. Nothing was sent.
+    #[error("cannot record that a save is owed, and sends nothing before: {text}")]
+    Unrecorded {
+        /// Why not.
+        text: String,
+    },
     /// An answer that fits nothing known.
     #[error("the router answers {status}: {text}")]
     Unexpected {
@@ -114,6 +120,7 @@ impl RouterError {
             | Self::Unauthorized
             | Self::Busy { .. }
             | Self::Refused { .. }
+            | Self::Unrecorded { .. }
             | Self::Unexpected { .. } => Retry::Backoff,
             Self::Endpoint { .. } | Self::Invalid { .. } | Self::OffLimits { .. } => {
                 Retry::OnChange

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 
+use crate::debt::{Debt, Ledger};
 use crate::endpoint::{Counts, Done, Endpoint, Facts, Limits};
 use crate::error::RouterError;
 use crate::op::{Op, Verb};
@@ -27,6 +28,7 @@ pub struct Router {
     transport: Arc<Transport>,
     turn: Arc<Mutex<()>>,
     limits: Limits,
+    debt: Option<Arc<Debt>>,
 }
 
 impl fmt::Debug for Router {
@@ -59,7 +61,22 @@ impl Router {
             transport: Arc::new(transport),
             turn: Arc::default(),
             limits,
+            debt: None,
         })
+    }
+
+    /// The same client, which has it recorded that a save is owed before it sends a change, and
+    /// that none is when it has saved. `owed` is what is recorded now.
+    #[must_use]
+    pub fn keeping(self, ledger: Arc<dyn Ledger>, owed: bool) -> Self {
+        let debt = Some(Arc::new(Debt::new(ledger, owed)));
+        Self { debt, ..self }
+    }
+
+    /// Whether it is recorded that the router runs, or may run, what it has not saved.
+    #[must_use]
+    pub fn owes_save(&self) -> bool {
+        self.debt.as_ref().is_some_and(|debt| debt.is_owed())
     }
 
     /// How people call the router.
@@ -75,7 +92,7 @@ impl Router {
     }
 
     /// Reads the whole running configuration in one request: an object per node, a text or a
-    /// list per leaf, `{}` for what has neither value nor child.
+    /// list per leaf, `{}` for what has neither value nor child. `{}` when it is empty.
     ///
     /// A read of everything never sees the middle of somebody's commit: it fails until that has
     /// ended, and is tried again for a bounded time. In place of API keys a mask stands.
@@ -86,16 +103,16 @@ impl Router {
         let shown = self
             .read("/retrieve", &json!({"op": "showConfig", "path": []}))
             .await?;
-        // What answers is itself configured: a configuration without it is not all of it, and
-        // would be taken for a router on which nothing of ours is.
-        if shown.pointer("/service/https").is_some() {
-            return Ok(without_keys(shown));
+        match shown {
+            Value::Null => Ok(Value::Object(Map::new())),
+            Value::Object(_) => Ok(without_keys(shown)),
+            other => Err(RouterError::Unexpected {
+                status: 200,
+                text: self
+                    .mask(&[])
+                    .line(&format!("not a configuration: {other}")),
+            }),
         }
-        Err(RouterError::Unexpected {
-            status: 200,
-            text: "what it shows is not its whole configuration: `service https` is missing"
-                .to_owned(),
-        })
     }
 
     /// Sends a list as one commit. An empty list is not sent.
@@ -104,7 +121,7 @@ impl Router {
     /// saved. After an error for which [`RouterError::may_have_changed`] holds, read.
     ///
     /// # Errors
-    /// Any class. `TooLarge` and `OffLimits` come before anything is sent.
+    /// Any class. `TooLarge`, `OffLimits` and `Unrecorded` come before anything is sent.
     pub async fn configure(&self, ops: &[Op]) -> Result<Done, RouterError> {
         if let Some(op) = ops.iter().find(|op| is_off_limits(op)) {
             return Err(RouterError::OffLimits {
@@ -121,6 +138,9 @@ impl Router {
                 bytes: body.len(),
                 limit,
             });
+        }
+        if let Some(debt) = &self.debt {
+            debt.owe().await?;
         }
         let call = Call {
             path: "/configure",
@@ -144,10 +164,12 @@ impl Router {
     /// saved again at once.
     pub async fn save(&self) -> Result<(), RouterError> {
         let call = self.post("/config-file", &json!({"op": "save"}));
-        self.send(call)
-            .await?
-            .judge(Asked::Save, &self.mask(&[]))
-            .map(drop)
+        let saved = self.send(call).await?;
+        saved.judge(Asked::Save, &self.mask(&[]))?;
+        if let Some(debt) = &self.debt {
+            debt.paid().await;
+        }
+        Ok(())
     }
 
     /// Asks the router for its version and name: `GET /info` of newer builds, which asks for no
