@@ -1,6 +1,6 @@
 # Turns a verb into the script that does it; see scripts/ for what each does.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check bench scale
+.PHONY: help demo demo-down test check bench scale sweep
 
 help:
 	@echo 'make demo       build, start a lab on this machine, apply examples/acme, show what came of it'
@@ -9,6 +9,7 @@ help:
 	@echo 'make check      format, lints, licences'
 	@echo 'make bench      measure what docs/figures.md promises'
 	@echo 'make scale      the same with thousands of objects; ONLY=NAME for one scenario'
+	@echo 'make sweep      kill the controller around every call that it makes in a life of a tenant'
 	@echo
 	@echo 'Caches lie in $${BB_CACHE:-~/.cache/bitbuilder}: a second clone is quick.'
 
@@ -29,3 +30,6 @@ bench:
 
 scale:
 	@scripts/scale.sh $(ONLY)
+
+sweep:
+	@scripts/sweep.sh

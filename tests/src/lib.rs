@@ -3,5 +3,6 @@
 pub mod figures;
 pub mod scale;
 pub mod site;
+pub mod sweep;
 
 pub use site::{Site, SiteOptions};

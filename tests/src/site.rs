@@ -35,6 +35,8 @@ pub struct SiteOptions {
     pub controller: bool,
     /// Whether all that the controller sends goes through proxies. Not with `BB_KUBECONFIG`.
     pub proxied: bool,
+    /// Whether what routers and clusters get is kept for the check against a router's schema.
+    pub journal: bool,
 }
 
 impl Default for SiteOptions {
@@ -45,6 +47,7 @@ impl Default for SiteOptions {
             flags: flags.map(str::to_owned).to_vec(),
             controller: true,
             proxied: false,
+            journal: true,
         }
     }
 }
@@ -62,6 +65,7 @@ pub struct Site {
     /// What the controller sends goes through these, where that was asked for: `api`, and one
     /// by the name of each router and cluster.
     pub proxies: BTreeMap<String, Proxy>,
+    facts: Facts,
     options: SiteOptions,
     controller: Option<(CancellationToken, JoinHandle<Result<()>>)>,
     _dir: tempfile::TempDir,
@@ -106,6 +110,7 @@ impl Site {
             routers: BTreeMap::new(),
             clusters: BTreeMap::new(),
             proxies: BTreeMap::new(),
+            facts: Facts::default(),
             options,
             controller: None,
             _dir: dir,
@@ -123,7 +128,7 @@ impl Site {
             let seed = paths::root().join(format!("examples/lab/{name}.seed.json"));
             let mut config = bb_lab_vyos::Config::new(name, &format!("key-of-{name}"));
             config.seed = serde_json::from_slice(&std::fs::read(&seed)?)?;
-            config.journal = Some(paths::test_journal(name));
+            config.journal = self.options.journal.then(|| paths::test_journal(name));
             config.time_scale = self.options.time_scale;
             let running = VyosLab::start(config).await?;
             facts
@@ -138,7 +143,7 @@ impl Site {
             let config = bb_lab_proxmox::Config {
                 name: name.to_owned(),
                 seed,
-                journal: Some(paths::test_journal(name)),
+                journal: self.options.journal.then(|| paths::test_journal(name)),
                 time_scale: self.options.time_scale,
                 ..bb_lab_proxmox::Config::default()
             };
@@ -160,7 +165,13 @@ impl Site {
         for object in lab_objects(&facts) {
             self.apply_value(object).await?;
         }
+        self.facts = facts;
         Ok(())
+    }
+
+    /// How routers and clusters are reached: what their Providers were made from.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     /// Puts a proxy before the API, each router and each cluster.

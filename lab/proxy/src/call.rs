@@ -151,6 +151,15 @@ impl Calls {
         }
     }
 
+    pub(crate) fn hold(&self, holds: impl FnMut(&Call) -> bool) -> bool {
+        // The latest first: what is wanted of calls is mostly a matter of these.
+        self.kept().calls.values().rev().all(holds)
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
     pub(crate) fn all(&self) -> Vec<Call> {
         self.kept().calls.values().cloned().collect()
     }

@@ -134,6 +134,18 @@ impl Proxy {
         self.calls.all()
     }
 
+    /// Whether something holds for every such call; without copying any.
+    #[must_use]
+    pub fn all(&self, holds: impl FnMut(&Call) -> bool) -> bool {
+        self.calls.hold(holds)
+    }
+
+    /// The time since the proxy's start, as calls carry it.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.calls.now()
+    }
+
     /// Forgets the calls that have ended, and the greatest number at once. Numbers go on.
     pub fn forget(&self) {
         self.calls.forget();
