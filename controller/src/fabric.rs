@@ -25,6 +25,8 @@ use crate::unread;
 
 /// Changes that come together are seen together.
 const DEBOUNCE: Duration = Duration::from_millis(50);
+/// No pause after a pass is longer, however long it took.
+const BREATH: Duration = Duration::from_secs(1);
 /// No pause after a failure of the API itself is longer: everybody waits for it.
 const LONGEST: Duration = Duration::from_secs(30);
 /// The most Networks, and the most Instances, that are given numbers in one pass. All of them
@@ -35,6 +37,7 @@ const GIVEN: usize = 256;
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) -> anyhow::Result<()> {
     let mut failed = 0;
     let mut turn = 0;
+    let (mut took, mut ended) = (Duration::ZERO, Instant::now());
     shared.wake_fabric();
     loop {
         tokio::select! {
@@ -42,9 +45,13 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) -> anyhow:
             () = rested(&shared) => {}
             () = stop.cancelled() => return Ok(()),
         }
-        tokio::time::sleep(DEBOUNCE).await;
+        let rest = breath(took).saturating_sub(ended.elapsed());
+        tokio::time::sleep(rest.max(DEBOUNCE)).await;
         turn += 1;
-        let Some(error) = pass(&shared, turn).await else {
+        let begun = Instant::now();
+        let failure = pass(&shared, turn).await;
+        (took, ended) = (begun.elapsed(), Instant::now());
+        let Some(error) = failure else {
             failed = 0;
             continue;
         };
@@ -62,6 +69,12 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) -> anyhow:
             () = stop.cancelled() => return Ok(()),
         }
     }
+}
+
+/// How long nothing is decided after a pass that took so long. A pass looks at all objects: were
+/// it made at each of hundreds of changes a second, it would take all the time there is.
+fn breath(took: Duration) -> Duration {
+    (took / 2).min(BREATH)
 }
 
 /// Waits until something that the API refused is to be tried again.

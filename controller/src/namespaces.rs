@@ -1,6 +1,6 @@
 //! Turns tenants and their members into namespaces and role bindings.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,13 @@ use crate::shared::Shared;
 /// The label on what we make in a namespace.
 const MANAGED: &str = "app.kubernetes.io/managed-by";
 
+/// What members may be, and the role that each is bound to.
+const ROLES: [(MemberRole, &str); 3] = [
+    (MemberRole::View, "bitbuilder-view"),
+    (MemberRole::Edit, "bitbuilder-edit"),
+    (MemberRole::Admin, "bitbuilder-admin"),
+];
+
 /// How many namespaces are worked on at once.
 const SIDE_BY_SIDE: usize = 8;
 
@@ -42,6 +49,10 @@ pub(crate) async fn keep(
             .map(|t| backoff::version(t.as_ref())),
         _ => None,
     };
+    let recognised = shared.bindings.get_or_try_init(|| recognise(shared, known));
+    if let Err(error) = recognised.await {
+        return (BTreeSet::new(), Some(error));
+    }
     let resting = shared.homeless.now(version);
     let mut due: Vec<(String, Arc<Tenant>)> = Vec::new();
     for (name, tenant) in &known.world.tenants {
@@ -79,6 +90,54 @@ pub(crate) async fn keep(
         }
     }
     (unsettled, unwell)
+}
+
+/// Finds out which tenants are bound as they should be, with one list for all of them: a process
+/// that starts anew writes nothing that is there.
+async fn recognise(shared: &Shared, known: &Known<'_>) -> Result<(), ApiError> {
+    let api: Api<RoleBinding> = Api::all(shared.clients.request.clone());
+    let ours = ListParams::default().labels(&format!("{MANAGED}={MANAGER}"));
+    let present = call("list role bindings", api.list(&ours)).await?;
+    let mut bound: BTreeMap<String, BTreeMap<String, Bound>> = BTreeMap::new();
+    for binding in present {
+        let Some(namespace) = binding.namespace() else {
+            continue;
+        };
+        let name = binding.name_any();
+        // A binding to another role than its name says is none of ours.
+        if binding.role_ref.name == name {
+            let there = bound.entry(namespace).or_default();
+            there.insert(name, subjects_of(&binding));
+        }
+    }
+    for (name, tenant) in &known.world.tenants {
+        let members = &tenant.spec.members;
+        if bound.remove(name).unwrap_or_default() == wanted(members) {
+            shared.members_are(name, fingerprint(members));
+        }
+    }
+    Ok(())
+}
+
+/// Who is bound to a role: kind and name of each.
+type Bound = BTreeSet<(String, String)>;
+
+fn subjects_of(binding: &RoleBinding) -> Bound {
+    let subjects = binding.subjects.iter().flatten();
+    subjects.map(|s| (s.kind.clone(), s.name.clone())).collect()
+}
+
+/// The bindings that a tenant should have, by role.
+fn wanted(members: &[Member]) -> BTreeMap<String, Bound> {
+    let mut all: BTreeMap<String, Bound> = BTreeMap::new();
+    for member in members {
+        let role = ROLES.iter().find(|(role, _)| *role == member.role);
+        if let Some((_, name)) = role {
+            let subject = (kind_of(member).to_owned(), member.name.clone());
+            all.entry((*name).to_owned()).or_default().insert(subject);
+        }
+    }
+    all
 }
 
 /// As [`keep`], for one tenant.
@@ -198,18 +257,13 @@ fn fingerprint(members: &[Member]) -> String {
 /// One binding per role that has members; bindings of ours for roles without are removed.
 async fn bind(shared: &Shared, namespace: &str, tenant: &Tenant) -> Result<(), ApiError> {
     let api: Api<RoleBinding> = Api::namespaced(shared.clients.request.clone(), namespace);
-    let roles = [
-        (MemberRole::View, "bitbuilder-view"),
-        (MemberRole::Edit, "bitbuilder-edit"),
-        (MemberRole::Admin, "bitbuilder-admin"),
-    ];
     let ours = ListParams::default().labels(&format!("{MANAGED}={MANAGER}"));
     let present = call(
         format!("list role bindings of {namespace}"),
         api.list(&ours),
     )
     .await?;
-    for (role, name) in roles {
+    for (role, name) in ROLES {
         let subjects: Vec<Value> = tenant
             .spec
             .members
@@ -244,9 +298,13 @@ async fn bind(shared: &Shared, namespace: &str, tenant: &Tenant) -> Result<(), A
 }
 
 fn subject(member: &Member) -> Value {
-    let kind = match member.kind {
+    let kind = kind_of(member);
+    json!({"kind": kind, "name": member.name, "apiGroup": "rbac.authorization.k8s.io"})
+}
+
+const fn kind_of(member: &Member) -> &'static str {
+    match member.kind {
         MemberKind::User => "User",
         MemberKind::Group => "Group",
-    };
-    json!({"kind": kind, "name": member.name, "apiGroup": "rbac.authorization.k8s.io"})
+    }
 }

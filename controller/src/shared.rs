@@ -7,7 +7,7 @@ use bb_core::outcome::{Asked, Outcomes};
 use bb_core::{proxmox, vyos};
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::ObjectRef;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, OnceCell, mpsc};
 
 use bb_crds::Provider;
 
@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     /// What cannot be understood, and was told of.
     pub(crate) told: Told,
     board: Mutex<Board>,
+    /// Whether it is known which tenants were bound as they should be when this process began.
+    pub(crate) bindings: OnceCell<()>,
     /// The members that each tenant's bindings were made from, in this process.
     members: Mutex<BTreeMap<String, String>>,
     fabric: Arc<Notify>,
@@ -77,6 +79,7 @@ impl Shared {
             homeless: Rests::default(),
             told: Told::default(),
             board: Mutex::new(Board::default()),
+            bindings: OnceCell::new(),
             members: Mutex::new(BTreeMap::new()),
             fabric: Arc::default(),
             wake,

@@ -120,7 +120,7 @@ impl Act {
                 if let Some(id) = ids.get(at % ids.len().max(1)).cloned() {
                     // Its network outlives an instance.
                     if let Id::Network(key) = &id
-                        && kit.world.in_use(key)
+                        && kit.world.users().any(key)
                     {
                         return;
                     }

@@ -1,5 +1,6 @@
 //! Turns the caches of the shell into one picture of all objects, at one moment.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -108,30 +109,48 @@ impl World {
         owned.then_some(tenant)
     }
 
-    /// The instances that have a card in a network, are recorded to have one, or cannot be
-    /// understood and may.
-    pub fn users_of<'a>(&'a self, network: &'a Key) -> impl Iterator<Item = &'a Key> {
-        let first = Key::new(&network.namespace, "");
-        self.instances
-            .range(first..)
-            .take_while(|(key, _)| key.namespace == network.namespace)
-            .filter(|(_, instance)| {
-                let recorded = instance.status.iter().flat_map(|s| &s.addresses);
-                instance
-                    .spec
-                    .networks
-                    .iter()
-                    .any(|nic| nic.network == network.name)
-                    || recorded.into_iter().any(|nic| nic.network == network.name)
-            })
-            .map(|(key, _)| key)
-            .chain(self.unread.instances(&network.namespace))
+    /// Which instances have a card in each network, are recorded to have one, or cannot be
+    /// understood and may. Read once for
+    /// all networks: a search for each would look at every instance that often.
+    #[must_use]
+    pub fn users(&self) -> Users {
+        let mut users: BTreeMap<Key, Vec<Key>> = BTreeMap::new();
+        for (key, instance) in &self.instances {
+            let recorded = instance.status.iter().flat_map(|s| &s.addresses);
+            let asked = instance.spec.networks.iter().map(|nic| &nic.network);
+            let names: BTreeSet<&String> = asked.chain(recorded.map(|nic| &nic.network)).collect();
+            for name in names {
+                let network = Key::new(&key.namespace, name);
+                users.entry(network).or_default().push(key.clone());
+            }
+        }
+        // What cannot be understood may use any network beside it.
+        for network in self.networks.keys() {
+            let mut unread = self.unread.instances(&network.namespace).peekable();
+            if unread.peek().is_some() {
+                let all = users.entry(network.clone()).or_default();
+                all.extend(unread.cloned());
+            }
+        }
+        Users(users)
+    }
+}
+
+/// The instances that use each network, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Users(BTreeMap<Key, Vec<Key>>);
+
+impl Users {
+    /// Those of one network.
+    #[must_use]
+    pub fn of(&self, network: &Key) -> &[Key] {
+        self.0.get(network).map_or(&[], Vec::as_slice)
     }
 
     /// Whether an instance has a card in a network.
     #[must_use]
-    pub fn in_use(&self, network: &Key) -> bool {
-        self.users_of(network).next().is_some()
+    pub fn any(&self, network: &Key) -> bool {
+        !self.of(network).is_empty()
     }
 }
 

@@ -109,7 +109,7 @@ struct At<'a> {
 impl At<'_> {
     fn network(&self, key: &Key) -> Want {
         let object = &self.world.networks[key];
-        if deleting(object.as_ref()) && !self.world.in_use(key) {
+        if deleting(object.as_ref()) && !self.resolved.users.any(key) {
             return Want::Absent;
         }
         // What cannot be understood just now keeps what it has.

@@ -11,7 +11,7 @@ use bb_crds::{ConditionType, Reason};
 use ipnet::Ipv4Net;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::world::{Key, Uid, World};
+use crate::world::{Key, Uid, Users, World};
 
 mod fabric;
 mod instance;
@@ -93,6 +93,8 @@ pub struct Resolved {
     pub routers: BTreeMap<String, RouterR>,
     /// Clusters by the name of their Provider.
     pub clusters: BTreeMap<String, ClusterR>,
+    /// The instances that use each network.
+    pub users: Users,
     /// Networks that can be acted on.
     pub networks: BTreeMap<Key, NetworkR>,
     /// Volumes that can be acted on.
@@ -240,7 +242,10 @@ pub struct NicR {
 /// Follows every reference of every object.
 #[must_use]
 pub fn resolve(world: &World) -> Resolved {
-    let mut resolved = Resolved::default();
+    let mut resolved = Resolved {
+        users: world.users(),
+        ..Resolved::default()
+    };
     fabric::resolve(world, &mut resolved);
     network::resolve(world, &mut resolved);
     volume::resolve(world, &mut resolved);

@@ -96,9 +96,10 @@ fn network_of(
             .and_then(|v| Vni::try_from(v).ok()),
         vlans: status.vlans.iter().filter_map(recorded_vlan).collect(),
     };
-    covered(world, &understood)?;
+    let users = resolved.users.of(key);
+    covered(world, &understood, users)?;
     if !deleting(network) {
-        pool_is_free(world, &understood)?;
+        pool_is_free(world, &understood, users)?;
         clash(&understood, before)?;
     }
     Ok(understood)
@@ -317,17 +318,17 @@ fn host_in(prefix: Ipv4Net, field: &str, text: &str) -> Result<Ipv4Addr, Problem
 
 /// Refuses to leave instances behind: a zone that was taken away, or an attachment that does not
 /// hold together just now, must not take the network from guests that run.
-fn covered(world: &World, network: &NetworkR) -> Result<(), Problem> {
+fn covered(world: &World, network: &NetworkR, users: &[Key]) -> Result<(), Problem> {
     let reached = |cluster: &String| {
         network
             .trunks
             .iter()
             .any(|t| t.bridges.contains_key(cluster))
     };
-    let left: Vec<&String> = world
-        .users_of(&network.key)
+    let left: Vec<&String> = users
+        .iter()
         .filter(|user| {
-            let status = world.instances.get(user).and_then(|i| i.status.as_ref());
+            let status = world.instances.get(*user).and_then(|i| i.status.as_ref());
             let cluster = status.and_then(|s| s.cluster.as_ref());
             cluster.is_some_and(|cluster| !reached(cluster))
         })
@@ -343,7 +344,7 @@ fn covered(world: &World, network: &NetworkR) -> Result<(), Problem> {
 }
 
 /// Refuses a pool over addresses that instances have: the server would give them out again.
-fn pool_is_free(world: &World, network: &NetworkR) -> Result<(), Problem> {
+fn pool_is_free(world: &World, network: &NetworkR, users: &[Key]) -> Result<(), Problem> {
     let Some((from, to)) = network.dhcp else {
         return Ok(());
     };
@@ -354,8 +355,7 @@ fn pool_is_free(world: &World, network: &NetworkR) -> Result<(), Problem> {
         here.filter_map(|card| card.address.parse().ok())
             .find(|address| (from..=to).contains(address))
     };
-    let users = world.users_of(&network.key);
-    let found = users.into_iter().find_map(|user| Some((user, had(user)?)));
+    let found = users.iter().find_map(|user| Some((user, had(user)?)));
     found.map_or(Ok(()), |(user, address)| {
         Err(Problem::invalid(format!(
             "spec.ipv4.dhcp: the pool contains {address} of instance {}; make the pool smaller",

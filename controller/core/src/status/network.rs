@@ -92,8 +92,10 @@ fn describe(known: &Known<'_>, network: &NetworkR, new: &mut NetworkStatus) {
         new.next_address = Some(next.to_string());
     }
     let used: BTreeSet<String> = known
-        .world
-        .users_of(&network.key)
+        .resolved
+        .users
+        .of(&network.key)
+        .iter()
         .flat_map(|user| {
             let granted = known.grants.instances.get(user).map(|g| &g.addresses);
             let recorded = || Some(&known.world.instances.get(user)?.status.as_ref()?.addresses);
@@ -200,7 +202,7 @@ fn kept(router: &str, old: &NetworkStatus, object: &Network) -> Option<(Reason, 
 
 /// Nothing of it is left on any router of its Region.
 fn gone(known: &Known<'_>, key: &Key, object: &Network, old: &NetworkStatus) -> bool {
-    if known.world.in_use(key) || paused(object) {
+    if known.resolved.users.any(key) || paused(object) {
         return false;
     }
     let uid = uid(object);
@@ -212,8 +214,10 @@ fn gone(known: &Known<'_>, key: &Key, object: &Network, old: &NetworkStatus) -> 
 
 fn waiting_to_go(known: &Known<'_>, key: &Key, uid: &str, old: &NetworkStatus) -> Verdict {
     let users = known
-        .world
-        .users_of(key)
+        .resolved
+        .users
+        .of(key)
+        .iter()
         .map(|user| &user.name)
         .take(5)
         .join(", ");

@@ -181,7 +181,7 @@ impl Driver {
                     self.left.extend(volids.into_iter().map(said));
                 }
                 Err(error) => {
-                    debug!(%error, upid = upid.text, "the log of a destroy cannot be read")
+                    debug!(%error, upid = upid.text, "the log of a destroy cannot be read");
                 }
             }
         }

@@ -387,14 +387,11 @@ pub fn image_orphans(desired: &Desired, images: &BTreeMap<String, u64>) -> Vec<S
     let Some(holder) = desired.cluster.holder else {
         return Vec::new();
     };
-    images
-        .keys()
-        .filter(|volid| {
-            mark::volume_uid(holder, volid)
-                .is_some_and(|uid| desired.volumes.iter().all(|volume| volume.uid != uid))
-        })
-        .cloned()
-        .collect()
+    let known: BTreeSet<&str> = desired.volumes.iter().map(|v| v.uid.as_str()).collect();
+    let unknown = |volid: &&String| {
+        mark::volume_uid(holder, volid).is_some_and(|uid| !known.contains(uid.as_str()))
+    };
+    images.keys().filter(unknown).cloned().collect()
 }
 
 impl fmt::Display for Owner {
