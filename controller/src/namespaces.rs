@@ -308,3 +308,38 @@ const fn kind_of(member: &Member) -> &'static str {
         MemberKind::Group => "Group",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(name: &str, role: MemberRole) -> Member {
+        Member {
+            kind: MemberKind::User,
+            name: name.to_owned(),
+            role,
+        }
+    }
+
+    #[test]
+    fn members_who_are_bound_as_asked_are_recognised() {
+        let binding = |subjects: Value| -> RoleBinding {
+            let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "bitbuilder-edit"});
+            let text = json!({"metadata": {"name": "bitbuilder-edit", "namespace": "acme"},
+                              "roleRef": role, "subjects": subjects});
+            serde_json::from_value(text).expect("a role binding")
+        };
+        let members = [
+            member("alice", MemberRole::Edit),
+            member("bob", MemberRole::Edit),
+        ];
+        let subjects: Vec<Value> = members.iter().map(subject).collect();
+        let there = subjects_of(&binding(json!(subjects)));
+        let asked = wanted(&members);
+        assert_eq!(asked.get("bitbuilder-edit"), Some(&there));
+        assert_eq!(asked.len(), 1);
+        let fewer = subjects_of(&binding(json!(subjects[..1])));
+        assert_ne!(asked.get("bitbuilder-edit"), Some(&fewer));
+        assert_eq!(wanted(&[]), BTreeMap::new());
+    }
+}

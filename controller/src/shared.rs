@@ -62,6 +62,14 @@ impl Board {
         } = self;
         outcomes.note(asked, |name| generations.contains_key(name));
     }
+
+    /// Records what was found, and says whether that is news.
+    fn found(&mut self, change: impl FnOnce(&mut Outcomes)) -> bool {
+        let before = self.outcomes.clone();
+        change(&mut self.outcomes);
+        self.note();
+        self.outcomes != before
+    }
 }
 
 impl Shared {
@@ -192,13 +200,7 @@ impl Shared {
     /// Records what a pass over a target found, and has the objects' status follow where that is
     /// news: a settled target costs no pass over the objects.
     pub(crate) fn found(&self, change: impl FnOnce(&mut Outcomes)) {
-        let mut board = self.board();
-        let before = board.outcomes.clone();
-        change(&mut board.outcomes);
-        board.note();
-        let news = board.outcomes != before;
-        drop(board);
-        if news {
+        if self.board().found(change) {
             self.wake_fabric();
         }
     }
@@ -219,5 +221,51 @@ fn replace<T: PartialEq>(
             Arc::new(desired)
         });
         board.insert(name, desired);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bb_core::outcome::{Contact, RouterOutcome};
+
+    use super::*;
+
+    #[test]
+    fn a_look_without_news_wakes_nobody() {
+        let mut board = Board::default();
+        board.generations.insert("r1".to_owned(), 1);
+        let good = || RouterOutcome {
+            contact: Contact::Good,
+            ..RouterOutcome::default()
+        };
+        let mut found = |outcome: RouterOutcome| {
+            board.found(|all| drop(all.routers.insert("r1".to_owned(), outcome.into())))
+        };
+        assert!(found(good()));
+        assert!(!found(good()));
+        assert!(found(RouterOutcome::default()));
+    }
+
+    #[test]
+    fn what_is_rendered_as_before_stays_the_very_same() {
+        let mut board = BTreeMap::new();
+        let mut changed = Vec::new();
+        replace(
+            &mut board,
+            [("a".to_owned(), 1), ("b".to_owned(), 2)].into(),
+            &mut changed,
+        );
+        assert_eq!(changed, ["a", "b"]);
+        let before = Arc::clone(&board["a"]);
+        changed.clear();
+        replace(
+            &mut board,
+            [("a".to_owned(), 1), ("b".to_owned(), 3)].into(),
+            &mut changed,
+        );
+        assert_eq!(changed, ["b"]);
+        assert!(Arc::ptr_eq(&before, &board["a"]));
+        replace(&mut board, [("b".to_owned(), 3)].into(), &mut changed);
+        assert_eq!(board.len(), 1);
     }
 }

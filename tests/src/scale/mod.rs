@@ -10,6 +10,7 @@ use crate::figures::number;
 pub mod audit;
 pub mod population;
 pub mod process;
+mod seeded;
 pub mod settled;
 
 /// Every scenario, in the order in which they run.

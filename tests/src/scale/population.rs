@@ -16,7 +16,7 @@ use crate::site::condition;
 /// Tenants that share the Instances evenly.
 pub const TENANTS: usize = 10;
 /// The zones of the lab, one cluster each.
-const ZONES: [&str; 2] = ["north", "south"];
+pub(super) const ZONES: [&str; 2] = ["north", "south"];
 /// Requests of ours to the API at once while objects are made.
 const AT_ONCE: usize = 8;
 
@@ -58,7 +58,8 @@ impl Population {
         for tenant in 0..TENANTS {
             site.apply_value(json!({
                 "apiVersion": "bitbuilder.cloud/v1alpha1", "kind": "Tenant",
-                "metadata": {"name": format!("t{tenant}")}, "spec": {},
+                "metadata": {"name": format!("t{tenant}")},
+                "spec": {"members": [{"name": "alice"}]},
             }))
             .await?;
         }
@@ -75,6 +76,16 @@ impl Population {
             }
         }
         site.all_ready(bound).await
+    }
+
+    /// Puts Instances and their guests there, as if they had been made, until there are `total`.
+    ///
+    /// # Errors
+    /// When the API refuses.
+    pub async fn seed(&mut self, site: &Site, total: usize) -> Result<()> {
+        super::seeded::seed(site, self.instances..total).await?;
+        self.instances = total;
+        Ok(())
     }
 
     /// Makes Instances until there are `total`, and waits until all are Ready. Gives how long
@@ -110,7 +121,7 @@ impl Population {
 }
 
 /// The Instance of a number, and its namespace.
-fn instance(number: usize) -> Result<(String, DynamicObject)> {
+pub(super) fn instance(number: usize) -> Result<(String, DynamicObject)> {
     let namespace = format!("t{}", number % TENANTS);
     let zone = ZONES[number / TENANTS % ZONES.len()];
     let object: Value = json!({

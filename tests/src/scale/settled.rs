@@ -16,6 +16,10 @@ use crate::{Site, SiteOptions};
 
 /// How many guests there are.
 pub const SIZES: [usize; 3] = [10, 1_000, 10_000];
+/// How many of them the controller makes; more are put there as if it had.
+const MADE: usize = 1_000;
+/// Flags of the controller while it makes them.
+const MAKING: [&str; 4] = ["--active-poll", "250", "--backoff", "200"];
 /// Longer than anything here takes on two busy cores.
 const BOUND: Duration = Duration::from_secs(900);
 /// Ticks of each cluster that are looked at.
@@ -81,7 +85,14 @@ pub struct Costs {
 pub async fn run() -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (size, costs) in measured(&SIZES).await? {
-        rows.extend(costs.rows(size, size == SIZES[SIZES.len() - 1]));
+        rows.extend(costs.of_ticks(size));
+        if size == MADE {
+            rows.extend(costs.of_making(size));
+        }
+        if size == SIZES[SIZES.len() - 1] {
+            rows.extend(costs.of_start(size));
+            rows.extend(costs.of_memory(size));
+        }
     }
     Ok(rows)
 }
@@ -111,7 +122,7 @@ pub async fn measured(sizes: &[usize]) -> Result<BTreeMap<usize, Costs>> {
     Ok(all)
 }
 
-/// Has the controller make guests until there are `size`.
+/// Has the controller make guests until there are `size`, or puts them there.
 async fn make(
     site: &Site,
     population: &mut Population,
@@ -119,8 +130,13 @@ async fn make(
     size: usize,
     costs: &mut Costs,
 ) -> Result<()> {
-    let process =
-        Process::start(&site.cluster, &["--active-poll", "250", "--backoff", "200"]).await?;
+    if size > MADE {
+        population.seed(site, size).await?;
+        // What is counted over all of them, such as the addresses of a network, is written once.
+        let (process, _) = started(site, &MAKING).await?;
+        return process.stop();
+    }
+    let process = Process::start(&site.cluster, &MAKING).await?;
     if population.is_empty() {
         Population::tenants(site, BOUND).await?;
     }
@@ -137,20 +153,9 @@ async fn make(
 
 /// Starts a controller that finds everything as it should be, and has everything listed anew.
 async fn start(site: &Site, audit: &mut Audit, costs: &mut Costs) -> Result<()> {
-    reset(site);
     audit.since(lab::CONTROLLER_USER)?;
-    let process = Process::start(&site.cluster, &["--poll", "3600"]).await?;
-    until("the caches are full", || {
-        Ok(process.log()?.contains("caches are full"))
-    })
-    .await?;
-    let full = Instant::now();
-    until("every target was looked at", || {
-        Ok(ticks(site).into_iter().min() >= Some(1))
-    })
-    .await?;
-    let done = quiet(&process).await?;
-    costs.start = done.saturating_duration_since(full);
+    let (process, took) = started(site, &["--poll", "3600"]).await?;
+    costs.start = took;
     costs.start_cpu = process.cpu()?;
     costs.start_requests = audit.since(lab::CONTROLLER_USER)?;
     costs.start_calls = calls(site).into_iter().max().unwrap_or(0) as f64;
@@ -164,6 +169,24 @@ async fn start(site: &Site, audit: &mut Audit, costs: &mut Costs) -> Result<()> 
     costs.start_writes += seen.written() as f64;
     costs.relisted = process.memory()?;
     process.stop()
+}
+
+/// Starts a controller, waits until it has looked at every target and has nothing to do, and
+/// gives how long that took from full caches on.
+async fn started(site: &Site, flags: &[&str]) -> Result<(Process, Duration)> {
+    reset(site);
+    let process = Process::start(&site.cluster, flags).await?;
+    until("the caches are full", || {
+        Ok(process.log()?.contains("caches are full"))
+    })
+    .await?;
+    let full = Instant::now();
+    until("every target was looked at", || {
+        Ok(ticks(site).into_iter().min() >= Some(1))
+    })
+    .await?;
+    let done = quiet(&process).await?;
+    Ok((process, done.saturating_duration_since(full)))
 }
 
 /// Restarts the API server until every kind was listed anew. It knows no history from before its
@@ -247,7 +270,8 @@ async fn until(what: &str, mut reached: impl FnMut() -> Result<bool>) -> Result<
 }
 
 /// How often each cluster was asked for the list of all that it has.
-fn ticks(site: &Site) -> Vec<usize> {
+#[must_use]
+pub fn ticks(site: &Site) -> Vec<usize> {
     let lists = |cluster: &bb_lab_proxmox::Running| {
         let journal = cluster.journal();
         let lists = journal
@@ -259,12 +283,14 @@ fn ticks(site: &Site) -> Vec<usize> {
 }
 
 /// How many calls each cluster got.
-fn calls(site: &Site) -> Vec<usize> {
+#[must_use]
+pub fn calls(site: &Site) -> Vec<usize> {
     site.clusters.values().map(|c| c.journal().len()).collect()
 }
 
 /// Calls to clusters and routers that may change something.
-fn writes(site: &Site) -> usize {
+#[must_use]
+pub fn writes(site: &Site) -> usize {
     let clusters = site
         .clusters
         .values()
@@ -274,7 +300,8 @@ fn writes(site: &Site) -> usize {
         + routers.filter(crate::figures::changes_router).count()
 }
 
-fn reset(site: &Site) {
+/// Forgets the calls that clusters and routers got so far.
+pub fn reset(site: &Site) {
     for router in site.routers.values() {
         router.journal.clear_memory();
     }
@@ -284,17 +311,6 @@ fn reset(site: &Site) {
 }
 
 impl Costs {
-    /// The figures of a size; all of them for the largest.
-    fn rows(&self, size: usize, largest: bool) -> Vec<Row> {
-        let mut rows = self.of_ticks(size);
-        if largest {
-            rows.extend(self.of_start(size));
-            rows.extend(self.of_memory(size));
-            rows.extend(self.of_making(size));
-        }
-        rows
-    }
-
     fn of_ticks(&self, size: usize) -> Vec<Row> {
         vec![
             Row::at_most(
@@ -399,7 +415,7 @@ impl Costs {
                 most,
                 4.0,
                 "writes",
-                "writes to one Instance until it is Ready, as thousands are made at once; the most",
+                "writes to one Instance until it is Ready, as that many are made at once; the most",
             ),
             Row::varies(
                 format!("api_writes_per_instance_mean_{size}"),
