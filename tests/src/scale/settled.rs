@@ -4,14 +4,16 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use bb_lab_harness::{Part, lab};
+use bb_lab_kit::journal::Entry;
 use serde_json::json;
 
 use super::Row;
 use super::audit::{Audit, Requests};
 use super::population::Population;
 use super::process::{Memory, Process};
+use crate::figures::{About, about};
 use crate::{Site, SiteOptions};
 
 /// How many guests there are.
@@ -68,6 +70,8 @@ pub struct Costs {
     pub memory: Memory,
     /// Calls per tick of a cluster, the most.
     pub calls_per_tick: f64,
+    /// Reads of single guests by guests and hours, while ticks were counted.
+    pub guest_reads: f64,
     /// Writes to the API, to clusters and to routers while ticks were counted.
     pub writes: f64,
     /// CPU time per tick of both clusters and routers, in seconds.
@@ -115,7 +119,7 @@ pub async fn measured(sizes: &[usize]) -> Result<BTreeMap<usize, Costs>> {
         let mut costs = Costs::default();
         make(&site, &mut population, &mut audit, *size, &mut costs).await?;
         start(&site, &mut audit, &mut costs).await?;
-        steady(&site, &mut audit, &mut costs).await?;
+        steady(&site, &mut audit, *size, &mut costs).await?;
         all.insert(*size, costs);
     }
     site.stop().await?;
@@ -134,6 +138,10 @@ async fn make(
         population.seed(site, size).await?;
         // What is counted over all of them, such as the addresses of a network, is written once.
         let (process, _) = started(site, &MAKING).await?;
+        ensure!(
+            writes(site) == 0,
+            "the guests that were put there are not like those that were made"
+        );
         return process.stop();
     }
     let process = Process::start(&site.cluster, &MAKING).await?;
@@ -216,7 +224,7 @@ async fn relisted(site: &Site, audit: &mut Audit) -> Result<Requests> {
 }
 
 /// Counts what ticks cost.
-async fn steady(site: &Site, audit: &mut Audit, costs: &mut Costs) -> Result<()> {
+async fn steady(site: &Site, audit: &mut Audit, size: usize, costs: &mut Costs) -> Result<()> {
     let process = Process::start(&site.cluster, &["--poll", POLL]).await?;
     reset(site);
     until("every target was looked at", || {
@@ -225,12 +233,14 @@ async fn steady(site: &Site, audit: &mut Audit, costs: &mut Costs) -> Result<()>
     .await?;
     audit.since(lab::CONTROLLER_USER)?;
     reset(site);
-    let before = process.cpu()?;
+    let (before, begun) = (process.cpu()?, Instant::now());
     until("enough ticks", || {
         Ok(ticks(site).into_iter().min() >= Some(TICKS))
     })
     .await?;
     let used = process.cpu()? - before;
+    let hours = begun.elapsed().as_secs_f64() / 3600.0;
+    costs.guest_reads = guest_reads(site) as f64 / size as f64 / hours;
     let (ticks, calls) = (ticks(site), calls(site));
     let each = ticks.iter().zip(&calls);
     let per_tick = each.map(|(ticks, calls)| *calls as f64 / *ticks as f64);
@@ -282,10 +292,30 @@ pub fn ticks(site: &Site) -> Vec<usize> {
     site.clusters.values().map(lists).collect()
 }
 
-/// How many calls each cluster got.
+/// How many calls each cluster got, reads of single guests left out: see [`guest_reads`].
 #[must_use]
 pub fn calls(site: &Site) -> Vec<usize> {
-    site.clusters.values().map(|c| c.journal().len()).collect()
+    let shared = |cluster: &bb_lab_proxmox::Running| {
+        let journal = cluster.journal();
+        journal.iter().filter(|e| !reads_a_guest(e)).count()
+    };
+    site.clusters.values().map(shared).collect()
+}
+
+/// How often single guests were read, on all clusters. What people change inside of a guest's
+/// configuration shows in no list: each guest is read once in a long while.
+#[must_use]
+pub fn guest_reads(site: &Site) -> usize {
+    let journals = site
+        .clusters
+        .values()
+        .flat_map(bb_lab_proxmox::Running::journal);
+    journals.filter(reads_a_guest).count()
+}
+
+fn reads_a_guest(entry: &Entry) -> bool {
+    let of_guest = matches!(about(entry), About::Machine(..) | About::Container(..));
+    entry.method == "GET" && of_guest
 }
 
 /// Calls to clusters and routers that may change something.
@@ -318,7 +348,13 @@ impl Costs {
                 self.calls_per_tick,
                 2.0,
                 "calls",
-                "calls to a cluster by its lists of all guests; the higher of both clusters",
+                "calls to a cluster about no single guest, by its lists of all guests; the higher of both",
+            ),
+            Row::varies(
+                format!("settled_reads_per_guest_and_hour_{size}"),
+                self.guest_reads,
+                "reads",
+                "reads of single guests in those ticks: what changes inside of one shows in no list",
             ),
             Row::at_most(
                 format!("settled_writes_{size}"),
