@@ -35,6 +35,10 @@ pub struct SiteOptions {
     pub controller: bool,
     /// Whether all that the controller sends goes through proxies. Not with `BB_KUBECONFIG`.
     pub proxied: bool,
+    /// Kubernetes' own controllers that do not run, since the test does their work.
+    pub left_out: Vec<String>,
+    /// Variables for the parts of the management cluster.
+    pub env: BTreeMap<String, String>,
     /// Whether what routers and clusters get is kept for the check against a router's schema.
     pub journal: bool,
 }
@@ -47,6 +51,8 @@ impl Default for SiteOptions {
             flags: flags.map(str::to_owned).to_vec(),
             controller: true,
             proxied: false,
+            left_out: Vec::new(),
+            env: BTreeMap::new(),
             journal: true,
         }
     }
@@ -102,6 +108,8 @@ impl Site {
             root.join("charts/bitbuilder/rbac.yaml"),
             root.join("lab/harness/rbac.yaml"),
         ];
+        wanted.left_out.clone_from(&options.left_out);
+        wanted.env.clone_from(&options.env);
         let cluster = Cluster::start(wanted).await?;
         let client = client_of(cluster.kubeconfig()).await?;
         let mut site = Self {

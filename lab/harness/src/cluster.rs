@@ -89,6 +89,11 @@ pub struct Options {
     pub manifests: Vec<PathBuf>,
     /// More flags for kube-apiserver, for faults: `--goaway-chance=0.02` and such.
     pub apiserver_flags: Vec<String>,
+    /// Kubernetes' own controllers that do not run: a test does their work, `namespace-controller`
+    /// say.
+    pub left_out: Vec<String>,
+    /// Variables for each part, beside our own: `GOGC=400` spends memory to spare CPU time.
+    pub env: BTreeMap<String, String>,
     /// The kubeconfig of a cluster to use instead of starting one.
     pub existing: Option<PathBuf>,
     /// Tells how far the start is.
@@ -109,6 +114,8 @@ impl Options {
             ],
             manifests: Vec::new(),
             apiserver_flags: Vec::new(),
+            left_out: Vec::new(),
+            env: BTreeMap::new(),
             existing: external::named(),
             progress: Progress::silent(),
         }
@@ -200,6 +207,8 @@ impl Cluster {
             ports: ports_of(&dir)?,
             pki: Pki::ensure(&dir.join("pki"))?,
             apiserver_flags: options.apiserver_flags.clone(),
+            left_out: options.left_out.clone(),
+            env: options.env.clone(),
             dir: dir.clone(),
         };
         layout.prepare()?;

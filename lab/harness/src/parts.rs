@@ -44,6 +44,8 @@ pub(crate) struct Layout {
     pub(crate) ports: Ports,
     pub(crate) pki: Pki,
     pub(crate) apiserver_flags: Vec<String>,
+    pub(crate) left_out: Vec<String>,
+    pub(crate) env: BTreeMap<String, String>,
 }
 
 impl Layout {
@@ -82,7 +84,7 @@ impl Layout {
         Spec {
             program: self.binary.clone(),
             args,
-            env: BTreeMap::new(),
+            env: self.env.clone(),
             log: self.dir.join("log").join(format!("{}.log", part.program())),
         }
     }
@@ -126,6 +128,10 @@ impl Layout {
     }
 
     fn controllers(&self) -> Vec<String> {
+        let run = CONTROLLERS.iter().copied();
+        let run: Vec<&str> = run
+            .filter(|name| !self.left_out.iter().any(|out| out == name))
+            .collect();
         vec![
             flag("kubeconfig", &self.dir.join("kubeconfig")),
             "--leader-elect=false".to_owned(),
@@ -133,7 +139,7 @@ impl Layout {
             "--use-service-account-credentials=false".to_owned(),
             flag("service-account-private-key-file", &self.pki.accounts),
             flag("root-ca-file", &self.pki.ca),
-            format!("--controllers={}", CONTROLLERS.join(",")),
+            format!("--controllers={}", run.join(",")),
         ]
     }
 }

@@ -1,7 +1,8 @@
 //! Turns a namespace that is to go into one that is gone, at once.
 //!
 //! The control plane's own controller does the same after a pause of five seconds, which is
-//! there for several API servers and would be most of what a run takes.
+//! there for several API servers and would be most of what a run takes. It does not run here:
+//! once it has begun it goes by the name, and would empty the next namespace of that name.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use serde::de::DeserializeOwned;
 use super::story::TENANT;
 use crate::Site;
 
-const LOOK: Duration = Duration::from_millis(40);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Waits until the tenant's namespace is to go, deletes what is in it, waits until that is gone
 /// and lets it go.

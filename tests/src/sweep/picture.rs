@@ -294,6 +294,14 @@ fn lasting(mut snapshot: Value) -> Value {
             guest["is there"] = Value::Bool(true);
         }
     }
+    if let Some(pools) = snapshot["pools"].as_object_mut() {
+        for pool in pools.values_mut() {
+            // In the order of VMIDs, which is that of nothing.
+            let guests = pool["guests"].as_array().cloned().unwrap_or_default();
+            let guests = guests.iter().map(|id| (id.to_string(), Value::Bool(true)));
+            pool["guests"] = guests.collect();
+        }
+    }
     if let Some(storages) = snapshot["storages"].as_object_mut() {
         for place in storages.values_mut() {
             let places = place["volumes"]

@@ -155,17 +155,19 @@ fn of_api(asked: &Asked) -> String {
     format!("{method} {short}")
 }
 
-/// Whether a call may change something at its target.
+/// Whether a call may change something at its target that anybody goes by. An event is told to
+/// people, and read by no controller.
 #[must_use]
 pub fn is_write(target: &str, asked: &Asked) -> bool {
     if target.starts_with('r') {
         return ["/configure", "/config-file"].contains(&asked.path.as_str());
     }
-    asked.method != "GET"
+    let event = target == "api" && asked.path.contains("/events");
+    asked.method != "GET" && !event
 }
 
 /// The points of one phase: both sides of every call that may change something, and the near
-/// side of the first read after each.
+/// side of the first other call after each.
 #[must_use]
 pub fn points(
     phase: Phase,
