@@ -20,7 +20,7 @@ use bb_lab_proxmox::model;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
-use kube::{Api, Resource, ResourceExt as _};
+use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
@@ -38,7 +38,7 @@ const FIRST_PART: u32 = 8;
 ///
 /// # Errors
 /// When the API refuses, or no Instance of a zone is there to be like.
-pub async fn seed(site: &Site, numbers: std::ops::Range<usize>) -> Result<()> {
+pub(super) async fn seed(site: &Site, numbers: std::ops::Range<usize>) -> Result<()> {
     let mut world = world(site).await?;
     let installation = Api::<Namespace>::all(site.client.clone())
         .get("kube-system")
