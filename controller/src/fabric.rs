@@ -102,10 +102,13 @@ async fn pass(shared: &Shared, turn: u64) -> Option<ApiError> {
         .routers
         .keys()
         .map(|name| {
-            (
-                name.clone(),
-                render::router(&world, &resolved, name, &shared.installation),
-            )
+            let mut desired = render::router(&world, &resolved, name, &shared.installation);
+            // What there is no number for does not come.
+            let none = |id: &Id| grants.exhausted.contains_key(id);
+            desired.coming.retain(|key| {
+                !none(&Id::Network(key.clone())) && !none(&Id::Tenant(key.namespace.clone()))
+            });
+            (name.clone(), desired)
         })
         .collect();
     let clusters: BTreeMap<_, _> = resolved

@@ -101,6 +101,8 @@ pub struct RouterOutcome {
     pub underlay: Option<String>,
     /// What somebody else changed, by the object that it is of.
     pub drift: BTreeMap<Uid, Found>,
+    /// What keeps the router from taking or keeping anything, whoever's it is, and what to do.
+    pub trouble: Option<String>,
 }
 
 impl RouterOutcome {
@@ -372,12 +374,13 @@ mod tests {
         let claims = vec![Claim {
             owner: "net".to_owned(),
             label: String::new(),
+            tenant: String::new(),
             want,
             observe: false,
         }];
         let desired = Desired {
-            installation: String::new(),
             claims,
+            ..Desired::default()
         };
         Asked::of(&[("r1".to_owned(), desired)].into(), &BTreeMap::new())
     }

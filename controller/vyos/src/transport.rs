@@ -157,7 +157,10 @@ impl Transport {
         }
         let mask = Mask::new([self.key.reveal()]);
         let text = if error.is_timeout() && !error.is_connect() {
-            format!("no answer to {path} within {:.1} s", took.as_secs_f64())
+            let seconds = took.as_secs_f64();
+            format!(
+                "no answer to {path} within {seconds:.1} s; if that goes on, restart its API: `sudo systemctl restart vyos-http-api`"
+            )
         } else {
             mask.line(&innermost(error))
         };

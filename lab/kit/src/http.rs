@@ -10,7 +10,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -37,6 +37,20 @@ pub struct Request {
     pub body: Bytes,
     /// Who called.
     pub peer: SocketAddr,
+    /// Whether whoever called still waits for the answer.
+    pub caller: Caller,
+}
+
+/// Somebody who waits for an answer, or who has hung up. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Caller(Weak<()>);
+
+impl Caller {
+    /// Whether the answer still has somewhere to go.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.0.strong_count() > 0
+    }
 }
 
 impl Request {
@@ -209,6 +223,8 @@ where
         let (limit, service) = (limit.clone(), service.clone());
         async move {
             let (parts, body) = request.into_parts();
+            // Dropped with this future: after the answer, or when the connection ends before.
+            let here = Arc::new(());
             let reply = match read_body(body, limit.max).await? {
                 None => limit.too_large,
                 Some(body) => {
@@ -219,6 +235,7 @@ where
                         headers: parts.headers,
                         body,
                         peer,
+                        caller: Caller(Arc::downgrade(&here)),
                     };
                     // A task of its own: a caller who hangs up does not undo what it asked for.
                     tokio::spawn(service(call)).await.map_err(|_| NoAnswer)?

@@ -9,12 +9,11 @@ mod retrieve;
 use crate::mask;
 use crate::router::Router;
 use bb_lab_kit::faults::{Action, Faults};
-use bb_lab_kit::http::{Reply, Request};
+use bb_lab_kit::http::{Caller, Reply, Request};
 use bb_lab_kit::journal::{self, Entry};
 use http::Method;
 use serde_json::{Value, json};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What the proxy hands to the API server: every path that begins with one of these.
@@ -57,7 +56,8 @@ const ENDPOINTS: [&str; 13] = [
 pub(crate) struct Api {
     pub router: Router,
     pub faults: Faults,
-    in_flight: Arc<AtomicU64>,
+    /// Calls that are not answered yet.
+    under_way: Arc<Mutex<Vec<(u64, Caller)>>>,
 }
 
 /// An answer of the API server: `data` or `error`.
@@ -75,7 +75,7 @@ impl Api {
         Self {
             router,
             faults,
-            in_flight: Arc::default(),
+            under_way: Arc::default(),
         }
     }
 
@@ -83,8 +83,7 @@ impl Api {
     pub(crate) async fn call(&self, request: Request) -> Reply {
         let began = Instant::now();
         let counters = &self.router.counters;
-        let flying = self.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
-        counters.raise("in_flight_max", flying);
+        let ticket = self.begin(&request.caller);
         counters.add("requests", 1);
         counters.add(&format!("requests_{}", counter_name(&request.path)), 1);
 
@@ -139,7 +138,7 @@ impl Api {
             }
             None => self.answer(&request, &sent).await,
         };
-        self.in_flight.fetch_sub(1, Ordering::SeqCst);
+        self.end(ticket);
         self.router.journal.record(&Entry {
             time: journal::now(),
             target: self.router.name.clone(),
@@ -152,6 +151,30 @@ impl Api {
             note: fault.map(|fault| json!({ "fault": fault })),
         });
         reply
+    }
+
+    /// Counts the calls whose callers still wait: who has hung up has nothing in flight, though
+    /// what it asked for may be under way.
+    fn begin(&self, caller: &Caller) -> u64 {
+        let mut all = self
+            .under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        all.retain(|(_, caller)| caller.waits());
+        let ticket = all.last().map_or(0, |(ticket, _)| ticket + 1);
+        all.push((ticket, caller.clone()));
+        self.router
+            .counters
+            .raise("in_flight_max", all.len() as u64);
+        ticket
+    }
+
+    fn end(&self, ticket: u64) {
+        let mut all = self
+            .under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        all.retain(|(other, _)| *other != ticket);
     }
 
     async fn answer(&self, request: &Request, sent: &body::Sent) -> Reply {

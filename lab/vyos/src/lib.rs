@@ -7,7 +7,7 @@
 //! `config_file`, `show`, `generate`, ..; `elsewhere` for the rest), `changes` (calls that ask
 //! for a change), `commits` (those that changed something), `commits_refused`, `ops_set`,
 //! `ops_delete`, `reads`, `reads_show_config`, `saves`, and `in_flight_max`, the most calls
-//! under way at once.
+//! under way at once whose callers waited for the answer.
 
 mod api;
 mod commit;

@@ -26,7 +26,7 @@ const DEFAULT_MTU: u16 = 1500;
 pub fn router(world: &World, resolved: &Resolved, name: &str, installation: &str) -> Desired {
     let mut desired = Desired {
         installation: installation.to_owned(),
-        claims: Vec::new(),
+        ..Desired::default()
     };
     let Some(target) = resolved.routers.get(name) else {
         return desired;
@@ -44,7 +44,10 @@ pub fn router(world: &World, resolved: &Resolved, name: &str, installation: &str
         let want = if paused(network.as_ref()) || (observe && deleting(network.as_ref())) {
             Want::Untouched
         } else {
-            at.network(key)
+            at.network(key).unwrap_or_else(|| {
+                desired.coming.insert(key.clone());
+                Want::Untouched
+            })
         };
         let there = match want {
             // Nothing is put there for what is only observed, the tenant's VRF neither.
@@ -61,6 +64,7 @@ pub fn router(world: &World, resolved: &Resolved, name: &str, installation: &str
         desired.claims.push(Claim {
             owner: uid(network.as_ref()),
             label,
+            tenant: key.namespace.clone(),
             want,
             observe,
         });
@@ -81,6 +85,7 @@ pub fn router(world: &World, resolved: &Resolved, name: &str, installation: &str
         desired.claims.push(Claim {
             owner: uid(tenant.as_ref()),
             label,
+            tenant: tenant_name.clone(),
             want,
             observe: false,
         });
@@ -107,17 +112,18 @@ struct At<'a> {
 }
 
 impl At<'_> {
-    fn network(&self, key: &Key) -> Want {
+    /// What is asked for a network; `None` while its numbers are on their way.
+    fn network(&self, key: &Key) -> Option<Want> {
         let object = &self.world.networks[key];
         if deleting(object.as_ref()) && !self.resolved.users.any(key) {
-            return Want::Absent;
+            return Some(Want::Absent);
         }
         // What cannot be understood just now keeps what it has.
         let Some(network) = self.resolved.networks.get(key) else {
-            return Want::Untouched;
+            return Some(Want::Untouched);
         };
         if network.region != self.target.region {
-            return Want::Absent;
+            return Some(Want::Absent);
         }
         let here: Vec<&TrunkR> = network
             .trunks
@@ -137,12 +143,12 @@ impl At<'_> {
             .map(|t| network.vlans.get(&t.key).copied())
             .collect();
         match (network.vni, routing, vlans) {
-            _ if here.is_empty() => Want::Absent,
+            _ if here.is_empty() => Some(Want::Absent),
             (Some(vni), Some(routing), Some(vlans)) => {
-                self.segment(network, vni, &routing.vrf, &here, &vlans)
+                Some(self.segment(network, vni, &routing.vrf, &here, &vlans))
             }
-            // Numbers are recorded before they are used; this one's are on their way.
-            _ => Want::Untouched,
+            // Numbers are recorded before they are used.
+            _ => None,
         }
     }
 

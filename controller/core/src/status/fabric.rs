@@ -130,7 +130,7 @@ pub(super) fn provider(known: &Known<'_>, name: &str, object: &Provider) -> Opti
         new.orphans = orphans.cloned().unwrap_or_default();
     }
     let problem = known.resolved.problems.get(&id);
-    let underlay = router.and_then(|r| r.underlay.as_deref());
+    let underlay = router.and_then(|r| r.trouble.as_deref().or(r.underlay.as_deref()));
     let (reachable, authorized) = contact_verdicts(contact, &new.missing_privileges);
     let ready = match (problem, underlay) {
         _ if deleting(object) => Verdict::no(Reason::Waiting, format!("in use by {users}")),

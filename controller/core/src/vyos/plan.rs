@@ -10,7 +10,7 @@ use std::fmt;
 use bb_crds::Reason;
 
 use super::lines::{Lines, Path};
-use crate::world::Uid;
+use crate::world::{Key, Uid};
 
 /// A node that is ours by itself, with everything below it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +23,8 @@ pub struct Claim {
     pub owner: Uid,
     /// How people call the object.
     pub label: String,
+    /// The tenant that it is or belongs to.
+    pub tenant: String,
     /// What is asked.
     pub want: Want,
     /// What differs is reported, and nothing is sent for it.
@@ -52,6 +54,8 @@ pub struct Desired {
     pub installation: String,
     /// One claim per object.
     pub claims: Vec<Claim>,
+    /// Networks that will ask for something as soon as their numbers are recorded.
+    pub coming: BTreeSet<Key>,
 }
 
 /// Whether a command adds or removes.
@@ -210,12 +214,12 @@ fn whole(desired: &Desired, observed: &Lines) -> Plan {
         .map(|(root, owner)| format!("{} (of {owner})", root.join(" ")))
         .collect();
     deletes.append(&mut sets);
-    plan.commands = without_empty_dhcp(observed, deletes);
+    plan.commands = deletes;
     plan
 }
 
 /// Where the last DHCP network goes, the server goes: VyOS 1.5 refuses a server without one.
-fn without_empty_dhcp(observed: &Lines, commands: Vec<Command>) -> Vec<Command> {
+pub(super) fn without_empty_dhcp(observed: &Lines, commands: Vec<Command>) -> Vec<Command> {
     let server: Path = ["service", "dhcp-server"].map(str::to_owned).to_vec();
     let touched = |c: &Command| c.verb == Verb::Delete && c.path.starts_with(&server);
     if !commands.iter().any(touched) || apply(observed, &commands).any_below(&server) {
@@ -265,11 +269,18 @@ fn conflict(
     })
 }
 
-/// Whether a node is more than what a failed create of ours leaves behind: VyOS 1.5 keeps an
-/// empty `protocols` under a VRF that it refused.
+/// Whether a node is more than what a failed create of ours leaves behind.
 fn occupied(root: &[String], observed: &Lines) -> bool {
-    let left_over = |line: &Path| root[0] == "vrf" && line[root.len()..] == ["protocols"];
-    observed.below(root).any(|line| !left_over(line))
+    observed.any_below(root) && !left_over(root, observed)
+}
+
+/// Whether a node is a VRF of which nothing but its `protocols` is there. VyOS 1.5 takes them by
+/// other scripts than the VRF, so that they stay where it is refused; and it takes no VRF
+/// without a table from anybody, so that this one is nobody's.
+#[must_use]
+pub fn left_over(root: &[String], observed: &Lines) -> bool {
+    let protocols = |line: &Path| line.get(root.len()).is_some_and(|word| word == "protocols");
+    root.first().is_some_and(|word| word == "vrf") && observed.below(root).all(protocols)
 }
 
 fn difference(
@@ -364,41 +375,6 @@ fn apart(commands: Vec<Command>, observed: &Lines) -> (Vec<Command>, Vec<(Comman
         }
     }
     (kept, early)
-}
-
-/// Whose commands a failed commit is about: those below or above a node that VyOS names, and of
-/// them those that its words name, where they name any. Several objects share one node (all
-/// VRFs, all DHCP networks).
-#[must_use]
-pub fn offenders(sent: &[Command], nodes: &[Path], text: &str) -> BTreeSet<Uid> {
-    let at = |command: &&Command| {
-        nodes.iter().any(|node| {
-            let shared = node.len().min(command.path.len());
-            shared > 0 && node[..shared] == command.path[..shared]
-        })
-    };
-    let candidates: Vec<&Command> = sent.iter().filter(at).collect();
-    let words: BTreeSet<&str> = text
-        .split(|c: char| c.is_whitespace() || "\"'[],!".contains(c))
-        .collect();
-    let spoken_of = |command: &&&Command| {
-        // The words that every path has say nothing.
-        command.path.iter().skip(2).any(|word| {
-            word.len() > 3
-                && word.bytes().any(|b| b.is_ascii_digit())
-                && words.contains(word.as_str())
-        })
-    };
-    let named: BTreeSet<Uid> = candidates
-        .iter()
-        .filter(spoken_of)
-        .map(|c| c.owner.clone())
-        .collect();
-    if named.is_empty() {
-        candidates.iter().map(|c| c.owner.clone()).collect()
-    } else {
-        named
-    }
 }
 
 /// What a router lacks to carry tenants to other routers, in words, if it lacks anything.

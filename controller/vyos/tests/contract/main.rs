@@ -3,12 +3,18 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::print_stdout,
     reason = "a test that cannot go on ends"
 )]
 
+mod batches;
+mod claims;
 mod debts;
 mod faults;
+mod foreign;
 mod life;
+mod refusals;
+mod router_faults;
 mod stand;
 mod tenant;
 mod trust;
