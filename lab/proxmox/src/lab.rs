@@ -114,6 +114,23 @@ impl fmt::Debug for Lab {
 }
 
 impl Lab {
+    fn new(config: Config, cluster: Cluster, shown: Option<Shown>) -> anyhow::Result<Self> {
+        Ok(Self {
+            name: config.name,
+            cluster: Mutex::new(cluster),
+            clock: config.clock,
+            counters: Counters::default(),
+            journal: Journal::open(config.journal.as_deref())?,
+            faults: Faults::default(),
+            state: config.state,
+            in_flight: Mutex::new(BTreeMap::new()),
+            workers: Mutex::new(BTreeMap::new()),
+            busy: Mutex::new(BTreeMap::new()),
+            gate: Mutex::new(None),
+            shown,
+        })
+    }
+
     /// The state, for a moment. Never held while waiting.
     pub(crate) fn cluster(&self) -> MutexGuard<'_, Cluster> {
         self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
@@ -224,20 +241,7 @@ impl ProxmoxLab {
         let scheme = if config.plain { "http" } else { "https" };
         let api = format!("{scheme}://{}", listener.local_addr()?);
         let control = format!("http://{}", control_listener.local_addr()?);
-        let lab = Arc::new(Lab {
-            name: config.name,
-            cluster: Mutex::new(cluster),
-            clock: config.clock,
-            counters: Counters::default(),
-            journal: Journal::open(config.journal.as_deref())?,
-            faults: Faults::default(),
-            state: config.state,
-            in_flight: Mutex::new(BTreeMap::new()),
-            workers: Mutex::new(BTreeMap::new()),
-            busy: Mutex::new(BTreeMap::new()),
-            gate: Mutex::new(None),
-            shown: shown.clone(),
-        });
+        let lab = Arc::new(Lab::new(config, cluster, shown.clone())?);
         let stop = Stop::new();
         let mut parts = Vec::new();
         let server = shown.as_ref().map(Shown::server_config).transpose()?;
