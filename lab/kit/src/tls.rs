@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls::ServerConfig;
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -102,6 +102,9 @@ impl Shown {
             .context("no common TLS version")?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(self.clone()));
+        // A session that is resumed shows no certificate, also when there is another by now.
+        config.send_tls13_tickets = 0;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Arc::new(config))
     }

@@ -200,6 +200,8 @@ impl Cluster {
         if job.phase == 0
             && let Some(exit) = self.take_odd_end(number, false)
         {
+            // What the call itself reserved goes again.
+            job.work.interrupted(self);
             self.end_task(number, Err(Refusal::fail(exit)), None);
             return;
         }

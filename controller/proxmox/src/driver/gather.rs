@@ -47,6 +47,9 @@ pub(super) async fn read(
         .collect()
         .await;
     for (need, answer) in answers {
+        if answer.is_ok() {
+            memory.unread.remove(&need);
+        }
         match answer {
             Ok(Answer::Config(vmid, config)) => drop(seen.configs.insert(vmid, config)),
             Ok(Answer::Live(live)) => {
@@ -63,9 +66,11 @@ pub(super) async fn read(
                 });
             }
             Err(error) => {
+                let often = memory.cannot_read(&need);
                 let reason = match error.retry() {
-                    Retry::Now | Retry::Backoff => None,
                     Retry::OnChange => Some(Reason::Unauthorized),
+                    Retry::Now | Retry::Backoff if often => Some(Reason::Unreachable),
+                    Retry::Now | Retry::Backoff => None,
                 };
                 let message = format!("cannot be read: {error}");
                 seen.failed.insert(need, Rest { reason, message });

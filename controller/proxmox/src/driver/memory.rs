@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bb_core::proxmox::keys;
 use bb_core::proxmox::model::{Desired, Kind};
-use bb_core::proxmox::observed::{InFlight, Rest, Running, Shape};
+use bb_core::proxmox::observed::{InFlight, Need, Rest, Running, Shape};
 use bb_core::proxmox::plan::{Chain, Op};
 use bb_crds::condition::Reason;
 use bb_crds::ids::Vmid;
@@ -76,6 +76,8 @@ pub(crate) struct Memory {
     /// Which VMID each clone task makes, as its log said.
     pub(crate) clones: BTreeMap<String, Option<Vmid>>,
     pub(crate) recheck: bool,
+    /// Reads that failed in the last passes, and how often in a row.
+    pub(crate) unread: BTreeMap<Need, u32>,
     /// Destroys that ended well: their logs say whether a disk stayed.
     pub(crate) destroyed: Vec<(Upid, Op)>,
 }
@@ -98,6 +100,7 @@ impl Default for Memory {
             proven: BTreeMap::new(),
             clones: BTreeMap::new(),
             recheck: false,
+            unread: BTreeMap::new(),
             destroyed: Vec::new(),
         }
     }
@@ -335,6 +338,14 @@ impl Memory {
             last.text == op.to_string()
                 && now.duration_since(last.at) < pause_of(self.first, last.times, uid)
         })
+    }
+
+    /// Takes note of a read that failed. Whether it has failed so often that a person should
+    /// know.
+    pub(crate) fn cannot_read(&mut self, need: &Need) -> bool {
+        let times = self.unread.entry(need.clone()).or_default();
+        *times += 1;
+        *times > PATIENCE
     }
 
     /// Whether a call was made so often with success and without effect that a person should

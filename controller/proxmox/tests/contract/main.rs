@@ -6,6 +6,8 @@
     reason = "a test ends where it cannot go on"
 )]
 
+mod bulk;
+mod disorder;
 mod fakepve;
 mod faults;
 mod life;

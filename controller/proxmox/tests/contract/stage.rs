@@ -10,7 +10,7 @@ use bb_core::proxmox::model::{
 use bb_crds::ids::{VlanId, Vmid};
 use bb_lab_kit::journal::Entry;
 use bb_lab_proxmox::{Config, ProxmoxLab, Running};
-use bb_proxmox::{Cluster, Credentials, Driver, Endpoint, Secret, Trust};
+use bb_proxmox::{Cluster, Credentials, Driver, Endpoint, PassError, Secret, Trust};
 
 /// How long anything may take here.
 const BOUND: Duration = Duration::from_secs(60);
@@ -50,8 +50,13 @@ impl Stage {
     }
 
     pub(crate) async fn with(config: Config) -> Self {
+        Self::reached(config, endpoint).await
+    }
+
+    /// A stand-in, and a driver on it that reaches it in a way of its own.
+    pub(crate) async fn reached(config: Config, how: fn(&Running) -> Endpoint) -> Self {
         let lab = ProxmoxLab::start(config).await.unwrap();
-        let cluster = Cluster::connect(endpoint(&lab)).await.unwrap();
+        let cluster = Cluster::connect(how(&lab)).await.unwrap();
         let desired = Desired {
             cluster: settings(),
             guests: Vec::new(),
@@ -73,7 +78,13 @@ impl Stage {
 
     /// One pass, and its outcome recorded as the shell does.
     pub(crate) async fn pass(&mut self) -> &PassReport {
-        self.last = self.driver.pass(&self.desired).await.unwrap();
+        self.attempt().await.unwrap();
+        &self.last
+    }
+
+    /// The same, where the cluster may not answer at all.
+    pub(crate) async fn attempt(&mut self) -> Result<(), PassError> {
+        self.last = self.driver.pass(&self.desired).await?;
         for guest in &mut self.desired.guests {
             if let GuestState::Settled { fingerprint } = &self.last.guests[&guest.uid].state {
                 guest.settled = Some(fingerprint.clone());
@@ -87,7 +98,7 @@ impl Stage {
                 volume.settled = true;
             }
         }
-        &self.last
+        Ok(())
     }
 
     /// Passes until one leaves things as `wanted` says.
