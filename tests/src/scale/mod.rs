@@ -8,13 +8,14 @@ use anyhow::{Result, bail};
 use crate::figures::number;
 
 pub mod audit;
+pub mod networks;
 pub mod population;
 pub mod process;
 mod seeded;
 pub mod settled;
 
 /// Every scenario, in the order in which they run.
-pub const SCENARIOS: &[&str] = &["settled"];
+pub const SCENARIOS: &[&str] = &["settled", "networks"];
 
 /// Runs one scenario.
 ///
@@ -23,6 +24,7 @@ pub const SCENARIOS: &[&str] = &["settled"];
 pub async fn run(name: &str) -> Result<Vec<Row>> {
     match name {
         "settled" => settled::run().await,
+        "networks" => networks::run().await,
         other => bail!(
             "there is no scenario {other}; there are: {}",
             SCENARIOS.join(", ")
