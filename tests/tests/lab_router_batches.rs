@@ -27,7 +27,7 @@ async fn networks_at_once_are_a_few_commits_one_more_is_one_and_machines_are_non
         assert_eq!(router.counters.get("in_flight_max"), 1, "{name}");
         router.journal.clear_memory();
     }
-    apply_networks(&site, 4, 40..41, Form::Stretched).await?;
+    apply_networks(&site, 4, 41..42, Form::Stretched).await?;
     site.all_ready(BOUND).await?;
     for (name, router) in &site.routers {
         let lists = lists(router);
