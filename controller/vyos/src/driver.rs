@@ -10,7 +10,7 @@ use bb_core::vyos::blame::{Complaint, blame};
 use bb_core::vyos::cost::{self, Load, Pace};
 use bb_core::vyos::found::found;
 use bb_core::vyos::plan::apply;
-use bb_core::vyos::refusals::{Pauses, Refusals};
+use bb_core::vyos::refusals::{Pauses, Purpose, Refusals};
 use bb_core::vyos::{Command, Desired, Lines, Verb, plan};
 use bb_core::world::Uid;
 
@@ -39,6 +39,8 @@ pub struct Driver {
     running: Option<Lines>,
     /// Passes in a row that ended early although the router answered.
     failing: u32,
+    /// Since the last list that was taken, somebody was searched who has the API fail.
+    searched: bool,
 }
 
 /// The time as a pass is given it.
@@ -89,6 +91,7 @@ impl Driver {
             version: None,
             running: None,
             failing: 0,
+            searched: false,
         }
     }
 
@@ -99,6 +102,7 @@ impl Driver {
         self.version = None;
         self.running = None;
         self.failing = 0;
+        self.searched = false;
     }
 
     /// What the commit of all that is due is expected to take, in seconds, by the last look; 0
@@ -169,7 +173,7 @@ impl Driver {
         );
         outcome.version.clone_from(&self.version);
         let more = may_write && due(&mut self.refusals.clone(), &running, self.pace).is_some();
-        let next = match self.refusals.soonest() {
+        let next = match self.refusals.soonest(at.now) {
             _ if more => Next::Now,
             Some(soonest) => Next::In(soonest.saturating_sub(at.now)),
             None => Next::Settled,
@@ -210,6 +214,7 @@ impl Driver {
         let error = match sent {
             Ok(done) => {
                 self.unsaved = true;
+                self.searched = false;
                 self.pace = self.pace.after(list.seconds, took);
                 if let Some(warnings) = done.warnings {
                     tracing::info!(router = name, warnings, "the router warns");
@@ -229,7 +234,12 @@ impl Driver {
             .commands
             .iter()
             .all(|c| c.owner == list.commands[0].owner);
-        let Some(complaint) = complaint(&error, self.failing) else {
+        // Once it may be the router; again and again it may be something in the list, unless
+        // whoever was found by a search was not it.
+        let again = self.failing + 1 >= LASTING && !self.searched;
+        let lasting = again || purpose != Purpose::Work;
+        self.searched |= lasting && matches!(error, RouterError::Unexpected { .. });
+        let Some(complaint) = complaint(&error, lasting) else {
             return (observed, Err(error));
         };
         tracing::warn!(
@@ -277,7 +287,7 @@ fn trouble_of(error: &RouterError, saving: bool) -> String {
 
 /// What the router says of a list, where it is about what is in the list; `None` where anybody's
 /// list would have failed.
-fn complaint(error: &RouterError, failing: u32) -> Option<Complaint> {
+fn complaint(error: &RouterError, lasting: bool) -> Option<Complaint> {
     Some(match error {
         RouterError::Refused { nodes, text, .. } if nodes.is_empty() => {
             Complaint::Unclear(text.clone())
@@ -287,10 +297,7 @@ fn complaint(error: &RouterError, failing: u32) -> Option<Complaint> {
         }
         RouterError::Invalid { path, text } => Complaint::Command(path.clone(), text.clone()),
         RouterError::TooLarge { .. } => Complaint::Unclear(error.to_string()),
-        // Once it may be the router; again and again it is the list.
-        RouterError::Unexpected { .. } if failing + 1 >= LASTING => {
-            Complaint::Unclear(error.to_string())
-        }
+        RouterError::Unexpected { .. } if lasting => Complaint::Unclear(error.to_string()),
         // Somebody's commands are not fit to be sent; nothing else is the matter.
         RouterError::OffLimits { .. } => Complaint::Unclear(error.to_string()),
         _ => return None,

@@ -291,3 +291,7 @@ fn encoded(command: &Command) -> usize {
     };
     64 + command.path.iter().map(word).sum::<usize>()
 }
+
+#[cfg(test)]
+#[path = "batch_tests.rs"]
+mod tests;

@@ -134,10 +134,12 @@ impl Refusals {
             .collect()
     }
 
-    /// When somebody is tried again.
+    /// When somebody is tried again after `now`. Who is due already and was not sent waits for
+    /// something else.
     #[must_use]
-    pub fn soonest(&self) -> Option<Duration> {
-        self.aside.values().map(|a| a.until).min()
+    pub fn soonest(&self, now: Duration) -> Option<Duration> {
+        let times = self.aside.values().map(|a| a.until);
+        times.filter(|until| *until > now).min()
     }
 
     /// VRFs of which parts may be there without a mark.
