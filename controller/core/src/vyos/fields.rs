@@ -98,11 +98,13 @@ pub fn field_of_refusal(sent: &[&Command], node: &[String], words: &str) -> Opti
         let leaf = c.path.get(c.path.len() - 2);
         leaf.is_some_and(|leaf| leaf != "description" && says(leaf))
     });
+    // Words that repeat several values, as a kernel's do, are about none of them alone.
     let by_value = || {
-        sets().filter(below).find(|c| {
+        let mut spoken = sets().filter(below).filter(|c| {
             let value = c.path.last();
             value.is_some_and(|v| v.bytes().any(|b| b.is_ascii_digit()) && says(v))
-        })
+        });
+        spoken.next().filter(|_| spoken.next().is_none())
     };
     by_leaf
         .or_else(by_value)
@@ -211,6 +213,11 @@ mod tests {
                 "interfaces bridge br10001",
                 "Cannot assign \"10.0.0.1/24\" twice",
                 "Network.spec.ipv4.prefix",
+            ),
+            (
+                "interfaces vxlan vxlan10001",
+                "failed: ip link add vxlan10001 type vxlan local 10.255.0.1 id 10001",
+                "Region.spec.vnis",
             ),
             (
                 "interfaces vxlan vxlan10001",

@@ -21,8 +21,8 @@ use crate::stand::{KEY, endpoint, lab, pruned};
 /// Deadlines that a test can wait for.
 fn limits() -> Limits {
     Limits {
-        read: Duration::from_millis(400),
-        configure: Duration::from_millis(1500),
+        read: Duration::from_millis(1500),
+        configure: Duration::from_secs(3),
         pause: Duration::from_millis(5),
         ..Limits::default()
     }
@@ -43,13 +43,14 @@ impl Stage {
     async fn new() -> Self {
         let lab = lab().await;
         let foreign = pruned(&lab.config());
-        let mut bench = Bench::new(Router::with_limits(endpoint(&lab), limits()).unwrap());
+        let mut bench = Bench::new(crate::stand::router(&lab));
         let old = fabric(2, 0..18, |n, t| match n % 3 {
             0 => plain(n, t),
             1 => stretched(n, t),
             _ => with_dhcp(n, t),
         });
         assert_eq!(open(&bench.settle(&desired(old.clone())).await), []);
+        bench.router = Router::with_limits(endpoint(&lab), limits()).unwrap();
         let going = old.iter().enumerate().map(|(at, claim)| {
             if at >= 2 && at % 2 == 0 {
                 absent(claim)
