@@ -9,12 +9,14 @@ use bb_core::status::{Change, FinalizerOp, Note};
 use bb_crds::{FINALIZER, GROUP, VERSION};
 use k8s_openapi::api::core::v1::{Namespace, ObjectReference};
 use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::client::ClientBuilder;
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client, Config, ResourceExt as _};
 use serde_json::{Value, json};
 
 use crate::args::Args;
+use crate::gate::Gate;
 
 /// The name under which our fields are managed.
 pub(crate) const MANAGER: &str = "bitbuilder-controller";
@@ -126,7 +128,10 @@ impl Clients {
         request.reset_reader_on_write = true;
         Ok(Self {
             watch: Client::try_from(watch).context("cannot make a client for watches")?,
-            request: Client::try_from(request).context("cannot make a client for requests")?,
+            request: ClientBuilder::try_from(request)
+                .context("cannot make a client for requests")?
+                .with_layer(&Gate::default())
+                .build(),
         })
     }
 }

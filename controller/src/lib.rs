@@ -10,6 +10,7 @@ mod cache;
 mod cluster;
 mod debts;
 mod fabric;
+mod gate;
 mod kept;
 mod namespaces;
 mod pass;
