@@ -233,6 +233,7 @@ fn outcome(desired: &Desired, report: PassReport) -> ClusterOutcome {
             .filter_map(|v| Some((v.uid.clone(), (volume_asked(v), volumes.remove(&v.uid)?))))
             .collect(),
         orphans: report.orphans,
+        others: report.others,
         ..ClusterOutcome::default()
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bb_core::allocate::allocate;
 use bb_core::outcome::Asked;
+use bb_core::outside::Outside;
 use bb_core::render;
 use bb_core::resolve::{Id, resolve};
 use bb_core::share::Share;
@@ -92,10 +93,13 @@ async fn pass(shared: &Shared, turn: u64) -> Option<ApiError> {
     let world = shared.stores.world();
     let resting = shared.rests.now(|id| version_of(&world, id));
     let resolved = resolve(&world);
+    let seen = shared.outcomes();
+    let outside = Outside::of(&seen, &world);
     let share = Share {
         most: GIVEN,
         turn,
         resting: &resting,
+        outside: Some(&outside),
     };
     let grants = allocate(&world, &resolved, &share);
     let routers: BTreeMap<_, _> = resolved

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bb_core::drift::{follow, recorded_on};
 use bb_core::outcome::Contact;
+use bb_core::outside::InUse;
 use bb_core::vyos::arrivals::Arrivals;
 use bb_core::vyos::plan::missing_underlay;
 use bb_core::vyos::refusals::Pauses;
@@ -85,6 +86,7 @@ pub(crate) async fn pass(
     };
     let mut outcome = passed.outcome;
     outcome.underlay = underlay(shared, provider, &passed.running);
+    outcome.in_use = InUse::of(&passed.running);
     let differs = passed.differs;
     let recorded = if differs.is_empty() {
         BTreeMap::new()

@@ -15,6 +15,7 @@ use bb_crds::tenant::Routing;
 use bb_crds::{ConditionType, Reason};
 use sha2::{Digest, Sha256};
 
+use crate::outcome::Outcomes;
 use crate::resolve::{Id, NetworkR, Problem, Resolved, TrunkR};
 use crate::share::Share;
 use crate::world::{Key, World, deleting};
@@ -80,6 +81,9 @@ pub struct VolumeGrant {
 pub fn allocate(world: &World, resolved: &Resolved, share: &Share<'_>) -> Grants {
     let mut grants = Grants::default();
     let mut fabric = Taken::fabric(world);
+    if let Some(outside) = share.outside {
+        fabric.outside(resolved, outside.outcomes);
+    }
     networks(world, resolved, share, &mut fabric, &mut grants);
     guests::volumes(world, resolved, &mut grants);
     guests::instances(world, resolved, share, &mut grants);
@@ -174,6 +178,24 @@ impl Taken {
             }
         }
         taken
+    }
+
+    /// Adds what routers were seen to use.
+    fn outside(&mut self, resolved: &Resolved, outside: &Outcomes) {
+        for (name, router) in &resolved.routers {
+            let Some(outcome) = outside.routers.get(name) else {
+                continue;
+            };
+            let (region, in_use) = (&router.region, &outcome.in_use);
+            let vnis = self.vnis.entry(region.clone()).or_default();
+            vnis.extend(&in_use.vnis);
+            let tables = self.tables.entry(region.clone()).or_default();
+            tables.extend(&in_use.tables);
+            for (interface, vlans) in &in_use.vlans {
+                let trunk = (name.clone(), interface.clone());
+                self.vlans.entry(trunk).or_default().extend(vlans);
+            }
+        }
     }
 }
 

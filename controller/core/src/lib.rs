@@ -9,6 +9,7 @@ mod allocate_tests;
 pub mod drift;
 pub mod objects;
 pub mod outcome;
+pub mod outside;
 pub mod proxmox;
 pub mod render;
 pub mod resolve;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bb_crds::Reason;
 
 use crate::drift::{Difference, Found, applied};
+use crate::outside::{InUse, Others};
 use crate::proxmox::keys::fingerprint;
 use crate::proxmox::model::{self, GuestReport, GuestState, VolumeReport, VolumeState};
 use crate::vyos::{self, Want};
@@ -97,6 +98,8 @@ pub struct RouterOutcome {
     pub claims: BTreeMap<Uid, (u64, ClaimState)>,
     /// Nodes with our mark that no object accounts for.
     pub orphans: Vec<String>,
+    /// The numbers that its configuration uses.
+    pub in_use: InUse,
     /// What is missing for tenants to be reached from other routers.
     pub underlay: Option<String>,
     /// What somebody else changed, by the object that it is of.
@@ -192,6 +195,8 @@ pub struct ClusterOutcome {
     pub orphans: Vec<String>,
     /// What somebody else changed, by the object that it is of.
     pub drift: BTreeMap<Uid, Found>,
+    /// The numbers of what no object asks for.
+    pub others: Others,
 }
 
 impl ClusterOutcome {

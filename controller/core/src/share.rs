@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::outside::Outside;
 use crate::resolve::{Id, InstanceR, NetworkR, Resolved};
 use crate::world::{Key, World};
 
@@ -9,7 +10,7 @@ use crate::world::{Key, World};
 ///
 /// What is given out moves a cursor, and is to be on record before the next pass, which would
 /// give it out once more; so no more is given than is written in a moment.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Share<'a> {
     /// The most Networks, and the most Instances, that are given something.
     pub most: usize,
@@ -18,6 +19,9 @@ pub struct Share<'a> {
     /// Objects that the API did not take the last change of. Neither they nor what they have
     /// the cursor of are given anything until they are tried again.
     pub resting: &'a BTreeSet<Id>,
+    /// What the targets were seen to have: no number is given that is in use there, and none
+    /// before they were looked at. `None` where there is nothing outside.
+    pub outside: Option<&'a Outside<'a>>,
 }
 
 /// Nobody rests.
@@ -31,6 +35,7 @@ impl Share<'static> {
             most: usize::MAX,
             turn: 0,
             resting: &NOBODY,
+            outside: None,
         }
     }
 }
@@ -54,6 +59,9 @@ impl Share<'_> {
             !self.rests(&Id::Network(network.key.clone()))
                 && !self.rests(&Id::Region(network.region.clone()))
                 && (routed(network) || !self.rests(&Id::Tenant(network.tenant.clone())))
+                && self
+                    .outside
+                    .is_none_or(|outside| outside.knows_region(resolved, &network.region))
         });
         (self.in_turn(able), keys(unable))
     }
@@ -74,8 +82,19 @@ impl Share<'_> {
             !self.rests(&Id::Instance(instance.key.clone()))
                 && !self.rests(&Id::Provider(instance.cluster.clone()))
                 && networks.all(|id| !waiting.contains(&id) && !self.rests(&id))
+                && self.looked_at(resolved, instance)
         });
         (self.in_turn(able), keys(unable))
+    }
+
+    /// Whether the clusters were looked at that may have the numbers of an instance.
+    fn looked_at(&self, resolved: &Resolved, instance: &InstanceR) -> bool {
+        let networks = instance.nics.iter();
+        let mut networks = networks.filter_map(|nic| resolved.networks.get(&nic.network));
+        self.outside.is_none_or(|outside| {
+            outside.knows_cluster(&instance.cluster)
+                && networks.all(|network| outside.knows_network(network))
+        })
     }
 
     fn rests(&self, id: &Id) -> bool {

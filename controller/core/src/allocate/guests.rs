@@ -8,6 +8,7 @@ use bb_crds::instance::NicStatus;
 use bb_crds::{ConditionType, Reason};
 
 use super::{Grants, InstanceGrant, VolumeGrant, giveable, hosts, mac, next_free, no_vmid};
+use crate::outcome::Outcomes;
 use crate::resolve::{Id, ImageKind, InstanceR, NetworkR, NicR, Problem, Resolved};
 use crate::share::Share;
 use crate::world::{Key, World, deleting};
@@ -35,6 +36,9 @@ struct Stock {
     /// Clusters and Networks that were searched in vain: to search the whole of a range once
     /// more for each instance would take seconds.
     used_up: BTreeSet<Id>,
+    /// Addresses of guests that are in no object. Which network they are in their card says,
+    /// and no more; so they are given in none.
+    strangers: BTreeSet<u32>,
 }
 
 impl Stock {
@@ -89,6 +93,16 @@ impl Stock {
         }
         stock
     }
+
+    /// Adds what clusters were seen to have.
+    fn outside(&mut self, outside: &Outcomes) {
+        for (name, outcome) in &outside.clusters {
+            let vmids = self.vmids.entry(name.clone()).or_default();
+            vmids.extend(&outcome.others.vmids);
+            let addresses = outcome.others.addresses.iter();
+            self.strangers.extend(addresses.map(|a| u32::from(*a)));
+        }
+    }
 }
 
 pub(super) fn instances(
@@ -98,6 +112,9 @@ pub(super) fn instances(
     grants: &mut Grants,
 ) {
     let mut stock = Stock::of(world, resolved);
+    if let Some(outside) = share.outside {
+        stock.outside(outside.outcomes);
+    }
     let (lacking, unable) = share.instances(resolved, &grants.waiting);
     grants.waiting.extend(unable.into_iter().map(Id::Instance));
     let mut given = 0;
@@ -239,7 +256,7 @@ fn free_address(
     let used = stock.addresses.get(&network.key).unwrap_or(&none);
     let found = (start..=last)
         .chain(first..start)
-        .filter(|raw| !used.contains(raw))
+        .filter(|raw| !used.contains(raw) && !stock.strangers.contains(raw))
         .map(Ipv4Addr::from)
         .find(|address| {
             let twice = given.iter().any(|(k, a)| *k == network.key && a == address);

@@ -206,6 +206,8 @@ pub struct PassReport {
     pub volumes: BTreeMap<String, VolumeReport>,
     /// What carries our mark and is in no object, each as a person would look for it.
     pub orphans: Vec<String>,
+    /// The numbers of what is in no object.
+    pub others: crate::outside::Others,
     /// Whether the next pass should come soon.
     pub more: More,
 }

@@ -9,6 +9,7 @@ use super::{HERE, Kit, remove};
 use crate::allocate::{Grants, allocate};
 use crate::drift::recorded_on;
 use crate::outcome::{Asked, Outcomes};
+use crate::outside::Outside;
 use crate::proxmox::model;
 use crate::render;
 use crate::resolve::{Id, Resolved, resolve};
@@ -31,7 +32,8 @@ impl Kit {
     pub(crate) fn pass(&self) -> Pass {
         let world = &self.world;
         let resolved = resolve(world);
-        let grants = allocate(world, &resolved, &self.share());
+        let outside = Outside::of(&self.outcomes, world);
+        let grants = allocate(world, &resolved, &self.share(&outside));
         let routers = resolved.routers.keys();
         let routers = routers
             .map(|name| (name.clone(), render::router(world, &resolved, name, HERE)))
@@ -48,11 +50,12 @@ impl Kit {
         }
     }
 
-    fn share(&self) -> Share<'_> {
+    fn share<'a>(&'a self, outside: &'a Outside<'a>) -> Share<'a> {
         Share {
             most: self.most.unwrap_or(usize::MAX),
             turn: self.passes,
             resting: &self.resting,
+            outside: Some(outside),
         }
     }
 

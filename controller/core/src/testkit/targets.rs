@@ -9,6 +9,7 @@ use crate::drift::{follow, on_router};
 use crate::outcome::{
     ClaimState, ClusterOutcome, Contact, RouterOutcome, asked, guest_asked, volume_asked,
 };
+use crate::outside::{InUse, Others};
 use crate::proxmox::keys::fingerprint;
 use crate::proxmox::model::{
     self, DesiredGuest, DesiredVolume, Fate, GuestReport, GuestState, Power, VolumeReport,
@@ -69,6 +70,7 @@ impl Router {
         let after = plan(desired, &self.running);
         let open: BTreeSet<&Uid> = after.commands.iter().map(|c| &c.owner).collect();
         outcome.orphans.clone_from(&after.orphans);
+        outcome.in_use = InUse::of(&self.running);
         outcome.claims.clear();
         for claim in &desired.claims {
             let state = if let Some(held) = after.held.get(&claim.owner) {
@@ -125,6 +127,8 @@ pub(crate) struct Cluster {
 pub(crate) struct Guest {
     /// Its VMID.
     pub(crate) vmid: u32,
+    /// The addresses of its cards.
+    addresses: BTreeSet<std::net::Ipv4Addr>,
     /// How many passes it was worked on; it is done after the third.
     passes: u8,
     /// The volumes that it has.
@@ -162,6 +166,13 @@ impl Cluster {
             let known = (volume_asked(volume), report);
             outcome.volumes.insert(volume.uid.clone(), known);
         }
+        // Of the foreign ones our rights show nothing.
+        let asked: BTreeSet<&Uid> = desired.guests.iter().map(|guest| &guest.uid).collect();
+        outcome.others = Others::default();
+        for (_, guest) in self.guests.iter().filter(|(uid, _)| !asked.contains(uid)) {
+            outcome.others.vmids.insert(guest.vmid);
+            outcome.others.addresses.extend(&guest.addresses);
+        }
     }
 
     /// Making a guest takes three passes, destroying it two, everything else one.
@@ -184,6 +195,7 @@ impl Cluster {
             Fate::Keep => {
                 let ours = self.guests.entry(guest.uid.clone()).or_default();
                 ours.vmid = guest.vmid.get();
+                ours.addresses = guest.nics.iter().map(|nic| nic.address).collect();
                 ours.passes = (ours.passes + 1).min(DONE);
                 if ours.passes == DONE {
                     let volumes = guest.volumes.iter().map(|v| v.volume_uid.clone());

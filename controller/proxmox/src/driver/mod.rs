@@ -1,12 +1,14 @@
 //! Turns what should be on a cluster into calls, one step a pass, and into a report of where all stands.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use bb_core::proxmox::model::{Desired, Fate, GuestState, More, PassReport, VolumeState};
-use bb_core::proxmox::observed::{Observed, Place, Rest};
-use bb_core::proxmox::plan::{Chain, Op, Plan, image_orphans, plan};
+use bb_core::proxmox::observed::{ConfigRead, Observed, Place, Rest};
+use bb_core::proxmox::plan::{Chain, Op, Plan, image_orphans, plan, strangers};
 use bb_crds::condition::Reason;
+use bb_crds::ids::Vmid;
 use futures::StreamExt;
 use futures::stream;
 use tracing::{debug, info, warn};
@@ -54,6 +56,8 @@ pub struct Driver {
     orphans: BTreeMap<Place, Vec<String>>,
     /// Disks that stayed when their guest was destroyed, as the logs of those tasks say.
     left: BTreeSet<String>,
+    /// Guests of ours that are in no object, and the addresses that they have: read once.
+    strangers: BTreeMap<Vmid, BTreeSet<Ipv4Addr>>,
     passes: usize,
     /// The identity of the management cluster, part of every mark.
     installation: String,
@@ -72,6 +76,7 @@ impl Driver {
             deletable: None,
             orphans: BTreeMap::new(),
             left: BTreeSet::new(),
+            strangers: BTreeMap::new(),
             passes: 0,
             installation: String::new(),
             read: Instant::now(),
@@ -135,6 +140,9 @@ impl Driver {
         self.memory.proved(proven, Instant::now());
         self.memory.odd = std::mem::take(&mut decided.odd);
         self.remember_orphans(desired, &seen);
+        self.read_strangers(desired, &seen).await;
+        let addresses = self.strangers.values().flatten();
+        decided.report.others.addresses = addresses.copied().collect();
         decided
             .report
             .orphans
@@ -257,6 +265,34 @@ impl Driver {
                 self.orphans.remove(place);
             } else {
                 self.orphans.insert(place.clone(), found);
+            }
+        }
+    }
+
+    /// Reads which addresses those have that are in no object.
+    async fn read_strangers(&mut self, desired: &Desired, seen: &Observed) {
+        let strangers = strangers(desired, seen);
+        let there: BTreeSet<Vmid> = strangers.iter().map(|(vmid, _)| *vmid).collect();
+        self.strangers.retain(|vmid, _| there.contains(vmid));
+        let cluster = &self.cluster;
+        let new = strangers
+            .into_iter()
+            .filter(|(vmid, _)| !self.strangers.contains_key(vmid));
+        let read: Vec<_> =
+            stream::iter(new)
+                .map(|(vmid, row)| async move {
+                    (vmid, cluster.pending(row.kind, &row.node, vmid).await)
+                })
+                .buffer_unordered(READS_AT_ONCE)
+                .collect()
+                .await;
+        for (vmid, config) in read {
+            match config {
+                Ok(ConfigRead::Found(config)) => {
+                    self.strangers.insert(vmid, config.addresses());
+                }
+                Ok(_) => {}
+                Err(error) => debug!(%error, %vmid, "a guest in no object cannot be read"),
             }
         }
     }

@@ -52,6 +52,23 @@ impl GuestConfig {
         all.into_iter().filter(|key| self.effective(key).is_some())
     }
 
+    /// The addresses that its cards have or are given (`ipconfigN` of a machine, `netN` of a
+    /// container), with and without what is pending.
+    #[must_use]
+    pub fn addresses(&self) -> BTreeSet<std::net::Ipv4Addr> {
+        let pending = self
+            .pending
+            .iter()
+            .filter_map(|(k, v)| Some((k, v.as_ref()?)));
+        self.current
+            .iter()
+            .chain(pending)
+            .filter(|(key, _)| key.starts_with("ipconfig") || key.starts_with("net"))
+            .flat_map(|(_, value)| value.split(','))
+            .filter_map(|part| part.strip_prefix("ip=")?.split('/').next()?.parse().ok())
+            .collect()
+    }
+
     /// The first line and the rest that people wrote.
     #[must_use]
     pub fn description(&self) -> &str {

@@ -97,6 +97,8 @@ struct Scene<'a> {
     unplaced: BTreeSet<&'a str>,
     /// Guests with this installation's tag that no object accounts for.
     strangers: Vec<(Vmid, &'a Row)>,
+    /// VMIDs that objects have on record.
+    known: BTreeSet<Vmid>,
 }
 
 impl<'a> Scene<'a> {
@@ -114,12 +116,6 @@ impl<'a> Scene<'a> {
             }
         }
         let known: BTreeSet<Vmid> = desired.guests.iter().map(|guest| guest.vmid).collect();
-        let ours = mark::installation_tag(&desired.cluster.installation);
-        let tagged = |row: &Row| row.tags.iter().any(|tag| tag.starts_with(&ours));
-        let unknown = seen.guests.iter().filter(|(vmid, _)| !known.contains(vmid));
-        let strangers = unknown
-            .filter(|(_, row)| tagged(row))
-            .map(|(vmid, row)| (*vmid, row));
         Self {
             desired,
             seen,
@@ -141,7 +137,8 @@ impl<'a> Scene<'a> {
                 .filter(|volume| !volume.placed)
                 .filter_map(|volume| volume.attached_to.as_deref())
                 .collect(),
-            strangers: strangers.collect(),
+            strangers: strangers(desired, seen),
+            known,
         }
     }
 
@@ -215,6 +212,11 @@ pub fn plan(desired: &Desired, seen: &Observed, flight: &InFlight) -> Plan {
         plan.report.volumes.insert(volume.uid.clone(), report);
     }
     plan.report.orphans = orphans(&scene);
+    let others = seen
+        .guests
+        .keys()
+        .filter(|vmid| !scene.known.contains(vmid));
+    plan.report.others.vmids = others.map(|vmid| vmid.get()).collect();
     let observed = only_observed(desired);
     let (held, candidates): (Vec<Chain>, Vec<Chain>) = candidates.into_iter().partition(|chain| {
         desired.cluster.observe_only || observed.contains(chain.owner.uid.as_str())
@@ -363,6 +365,19 @@ fn more(plan: &Plan, flight: &InFlight) -> More {
     } else {
         More::Idle
     }
+}
+
+/// Guests with this installation's tag that no object accounts for.
+#[must_use]
+pub fn strangers<'a>(desired: &Desired, seen: &'a Observed) -> Vec<(Vmid, &'a Row)> {
+    let known: BTreeSet<Vmid> = desired.guests.iter().map(|guest| guest.vmid).collect();
+    let ours = mark::installation_tag(&desired.cluster.installation);
+    let tagged = |row: &Row| row.tags.iter().any(|tag| tag.starts_with(&ours));
+    let unknown = seen.guests.iter().filter(|(vmid, _)| !known.contains(vmid));
+    unknown
+        .filter(|(_, row)| tagged(row))
+        .map(|(vmid, row)| (*vmid, row))
+        .collect()
 }
 
 /// Guests and images that carry this installation's mark and are in no object.
