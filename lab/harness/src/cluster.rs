@@ -401,6 +401,46 @@ impl Cluster {
         self.ensure(part).await
     }
 
+    /// Copies what etcd keeps under a name, as a backup does, and lets etcd go on. The API
+    /// server is left running, and without etcd for a moment.
+    ///
+    /// # Errors
+    /// When the cluster is not ours, the files cannot be copied, or etcd does not come back.
+    pub async fn snapshot(&self, name: &str) -> Result<()> {
+        let own = self.own(Part::Etcd)?;
+        let (data, copy) = (own.layout.etcd_data(), self.snapshot_dir(name));
+        self.kill(Part::Etcd)?;
+        copy_tree(&data, &copy)?;
+        self.ensure(Part::Etcd).await?;
+        self.ensure(Part::ApiServer).await
+    }
+
+    /// Puts back what etcd kept when [`Cluster::snapshot`] was called: the whole control plane
+    /// is stopped, as every guide to restoring one says, and comes up with the old data.
+    ///
+    /// # Errors
+    /// As [`Cluster::snapshot`], and when there is no such snapshot.
+    pub async fn restore(&self, name: &str) -> Result<()> {
+        let own = self.own(Part::Etcd)?;
+        let (data, copy) = (own.layout.etcd_data(), self.snapshot_dir(name));
+        if !copy.is_dir() {
+            bail!("there is no snapshot {name}");
+        }
+        for part in Part::ALL.into_iter().rev() {
+            self.kill(part)?;
+        }
+        fs::remove_dir_all(&data).with_context(|| format!("cannot remove {}", data.display()))?;
+        copy_tree(&copy, &data)?;
+        for part in Part::ALL {
+            self.ensure(part).await?;
+        }
+        Ok(())
+    }
+
+    fn snapshot_dir(&self, name: &str) -> PathBuf {
+        self.roster.dir().join("snapshots").join(name)
+    }
+
     /// Ends every process of the folder, stand-ins included. The files stay. An existing
     /// cluster is left running.
     ///
@@ -458,6 +498,23 @@ impl Drop for Cluster {
             let _ = self.roster.end_strays();
         }
     }
+}
+
+/// Copies a folder with all that is in it.
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
+    let entries = fs::read_dir(from).with_context(|| format!("cannot list {}", from.display()))?;
+    for entry in entries {
+        let entry = entry.with_context(|| format!("cannot list {}", from.display()))?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if source.is_dir() {
+            copy_tree(&source, &target)?;
+        } else {
+            fs::copy(&source, &target)
+                .with_context(|| format!("cannot copy {}", source.display()))?;
+        }
+    }
+    Ok(())
 }
 
 fn kubeconfig_path(dir: &Path, user: &str) -> PathBuf {

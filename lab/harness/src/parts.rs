@@ -61,6 +61,10 @@ impl Layout {
         self.dir.join("audit.jsonl")
     }
 
+    pub(crate) fn etcd_data(&self) -> PathBuf {
+        self.dir.join("etcd")
+    }
+
     fn audit_policy(&self) -> PathBuf {
         self.dir.join("audit-policy.yaml")
     }
@@ -91,7 +95,7 @@ impl Layout {
 
     fn etcd(&self) -> Vec<String> {
         vec![
-            flag("data-dir", &self.dir.join("etcd")),
+            flag("data-dir", &self.etcd_data()),
             format!("--listen-client-url={}", self.etcd_url()),
             format!("--listen-peer-url=http://127.0.0.1:{}", self.ports.peer),
         ]
