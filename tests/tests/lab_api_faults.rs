@@ -1,5 +1,10 @@
 //! What breaks between the controller and the Kubernetes API, while there is work under way.
 
+#![allow(
+    clippy::print_stdout,
+    reason = "how long a recovery takes is to be read"
+)]
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -78,7 +83,7 @@ fn resumed() -> Fits {
 }
 
 /// Has it go wrong, until it is over.
-async fn break_(site: &Site, fault: Fault) -> Result<()> {
+async fn go_wrong(site: &Site, fault: Fault) -> Result<()> {
     let api = &site.proxies["api"];
     let cluster = &site.cluster;
     match fault {
@@ -286,7 +291,7 @@ async fn whatever_breaks_before_the_api_during_work_nothing_is_lost_or_doubled()
             site.apply_value(object).await?;
         }
         begun(&site, number).await?;
-        break_(&site, fault)
+        go_wrong(&site, fault)
             .await
             .with_context(|| format!("{fault:?}"))?;
         let since = Instant::now();

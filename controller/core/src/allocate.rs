@@ -43,6 +43,8 @@ pub struct Grants {
     pub exhausted: BTreeMap<Id, Problem>,
     /// Those that cannot be given anything in this pass: nothing is written to them.
     pub waiting: BTreeSet<Id>,
+    /// Objects that are given nothing before their targets were looked at.
+    pub unseen: BTreeSet<Id>,
     /// Some of them wait for nothing but their turn: another pass is due.
     pub more: bool,
 }
@@ -223,6 +225,10 @@ fn networks(
             continue;
         }
         let network = &resolved.networks[&key];
+        if !share.sees_network(resolved, network) {
+            grants.unseen.insert(Id::Network(key));
+            continue;
+        }
         let result = tenant(world, resolved, network, taken, grants)
             .and_then(|()| network_grant(world, resolved, network, taken, grants));
         match result {

@@ -41,6 +41,7 @@ fn small() -> Kit {
         kit.tenant(name);
     }
     while kit.reconcile() > 0 {}
+    kit.look();
     kit
 }
 
@@ -310,6 +311,7 @@ proptest! {
         let mut other = Kit::default();
         other.world.namespaces.clone_from(&kit.world.namespaces);
         (other.most, other.passes) = (kit.most, kit.passes);
+        other.outcomes.clone_from(&kit.outcomes);
         for (_, id) in objects {
             other.put(&id, kit.get(&id).unwrap());
         }

@@ -118,10 +118,10 @@ impl<'a> Outside<'a> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
-    use crate::testkit::{Kit, instance, network, provider, region, tenant};
+    use crate::testkit::{Kit, instance, network, tenant};
 
     #[test]
     fn numbers_are_read_from_lines_of_ours_and_of_others() {
@@ -147,8 +147,9 @@ mod tests {
         assert_eq!(found.vlans["bond0"], [12].into());
     }
 
-    /// A world as an etcd of before `acme/web` and its guest shows it, with their marks outside.
-    fn restored() -> Kit {
+    /// A world as an etcd of before `acme/web` shows it, with what came later outside: and what
+    /// one of the guests has.
+    fn restored() -> (Kit, [Value; 2]) {
         let mut kit = Kit::two_sites();
         kit.tenant("old");
         kit.network("old/lan", json!({"ipv4": {"prefix": "10.9.0.0/24"}}));
@@ -159,14 +160,16 @@ mod tests {
         kit.machine("acme/www", "web");
         kit.machine("old/late", "lan");
         kit.settle();
+        let late = ["/providerID", "/addresses/0/address"];
+        let late = late.map(|at| kit.status(&instance("old/late"), at));
         kit.world = before;
         kit.restart();
-        kit
+        (kit, late)
     }
 
     #[test]
     fn after_a_restored_etcd_no_number_is_given_that_something_outside_has() {
-        let mut kit = restored();
+        let (mut kit, late) = restored();
         let outside = kit.on_targets();
         kit.tenant("beta");
         kit.network("beta/lan", json!({"ipv4": {"prefix": "10.11.0.0/24"}}));
@@ -180,6 +183,9 @@ mod tests {
             instance("old/one"),
         ] {
             assert!(kit.ready(&id), "{id:?} {:?}", kit.unready(&id));
+        }
+        for (at, taken) in ["/providerID", "/addresses/0/address"].iter().zip(&late) {
+            assert_ne!(kit.status(&instance("old/one"), at), *taken);
         }
         // What was there is there still, to the last line and guest.
         let after = kit.on_targets();
@@ -197,9 +203,9 @@ mod tests {
 
     #[test]
     fn what_vanishes_while_we_look_is_looked_at_anew_before_anything_is_given() {
-        let mut kit = restored();
+        let (mut kit, _) = restored();
         // As they are known to a process that ran all the time.
-        let mut before = restored();
+        let (mut before, _) = restored();
         before.settle();
         kit.outcomes = before.outcomes.clone();
         let guest = kit.clusters["c1"].guests.keys().next().unwrap().clone();
@@ -211,6 +217,8 @@ mod tests {
             node: None,
             running: None,
             pending: Vec::new(),
+            drift: None,
+            preview: None,
         };
         let outcome = kit.outcomes.cluster("c1");
         outcome.others = Others::default();
@@ -224,7 +232,7 @@ mod tests {
 
     #[test]
     fn nothing_is_given_before_every_target_that_may_have_it_was_looked_at() {
-        let mut kit = restored();
+        let (mut kit, _) = restored();
         kit.network(
             "old/new",
             json!({"zones": ["north"], "ipv4": {"prefix": "10.11.0.0/24"}}),
@@ -244,6 +252,5 @@ mod tests {
         kit.reconcile();
         kit.reconcile();
         assert_ne!(kit.status(&instance("old/one"), "/providerID"), json!(null));
-        assert!(kit.gone(&region("nowhere")) && !kit.gone(&provider("r1")));
     }
 }

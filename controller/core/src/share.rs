@@ -59,9 +59,6 @@ impl Share<'_> {
             !self.rests(&Id::Network(network.key.clone()))
                 && !self.rests(&Id::Region(network.region.clone()))
                 && (routed(network) || !self.rests(&Id::Tenant(network.tenant.clone())))
-                && self
-                    .outside
-                    .is_none_or(|outside| outside.knows_region(resolved, &network.region))
         });
         (self.in_turn(able), keys(unable))
     }
@@ -82,13 +79,18 @@ impl Share<'_> {
             !self.rests(&Id::Instance(instance.key.clone()))
                 && !self.rests(&Id::Provider(instance.cluster.clone()))
                 && networks.all(|id| !waiting.contains(&id) && !self.rests(&id))
-                && self.looked_at(resolved, instance)
         });
         (self.in_turn(able), keys(unable))
     }
 
+    /// Whether the routers were looked at that may have the numbers of a network.
+    pub(crate) fn sees_network(&self, resolved: &Resolved, network: &NetworkR) -> bool {
+        self.outside
+            .is_none_or(|outside| outside.knows_region(resolved, &network.region))
+    }
+
     /// Whether the clusters were looked at that may have the numbers of an instance.
-    fn looked_at(&self, resolved: &Resolved, instance: &InstanceR) -> bool {
+    pub(crate) fn sees_instance(&self, resolved: &Resolved, instance: &InstanceR) -> bool {
         let networks = instance.nics.iter();
         let mut networks = networks.filter_map(|nic| resolved.networks.get(&nic.network));
         self.outside.is_none_or(|outside| {

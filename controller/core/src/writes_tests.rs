@@ -27,6 +27,7 @@ fn new_tenants(machines: &[usize]) -> Kit {
         kit.tenant(&format!("t{at}"));
     }
     while kit.reconcile() > 0 {}
+    kit.look();
     for (at, machines) in machines.iter().enumerate() {
         kit.network(
             &format!("t{at}/net"),

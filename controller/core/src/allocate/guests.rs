@@ -125,6 +125,13 @@ pub(super) fn instances(
             continue;
         }
         let instance = &resolved.instances[&key];
+        let networks = instance.nics.iter();
+        let mut networks = networks.map(|nic| Id::Network(nic.network.clone()));
+        let unseen = networks.any(|id| grants.unseen.contains(&id));
+        if unseen || !share.sees_instance(resolved, instance) {
+            grants.unseen.insert(Id::Instance(key));
+            continue;
+        }
         match instance_grant(world, resolved, instance, &mut stock, grants) {
             Ok(()) => given += 1,
             Err(problem) => drop(grants.exhausted.insert(Id::Instance(key), problem)),

@@ -94,7 +94,10 @@ pub fn namespace_conflict(known: &Known<'_>, name: &str, object: &Tenant) -> Opt
 fn programmed(known: &Known<'_>, name: &str, object: &Tenant, old: &TenantStatus) -> Verdict {
     let uid = uid(object);
     // A VRF that is given out in this pass is asked of routers in the next.
-    let mut waiting = known.grants.tenants.contains_key(name);
+    // One that gets it once the routers were looked at is not Ready before.
+    let unseen = |id: &Id| matches!(id, Id::Network(key) if key.namespace == name);
+    let mut waiting =
+        known.grants.tenants.contains_key(name) || known.grants.unseen.iter().any(unseen);
     for router in known.resolved.routers.keys() {
         if !known.asked.wanted(router, &uid) {
             continue;

@@ -225,6 +225,14 @@ impl Kit {
         self.visit_with(&pass, name);
     }
 
+    /// Lets every target have its pass now.
+    pub(crate) fn look(&mut self) {
+        let pass = self.pass();
+        for name in pass.routers.keys().chain(pass.clusters.keys()) {
+            self.visit_with(&pass, name);
+        }
+    }
+
     fn visit_with(&mut self, pass: &Pass, name: &str) {
         if let Some(desired) = pass.routers.get(name) {
             let now = self.now();

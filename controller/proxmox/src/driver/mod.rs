@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use bb_core::proxmox::model::{Desired, Fate, GuestState, More, PassReport, VolumeState};
+use bb_core::proxmox::model::{Desired, Fate, GuestState, Kind, More, PassReport, VolumeState};
 use bb_core::proxmox::observed::{ConfigRead, Observed, Place, Rest};
 use bb_core::proxmox::plan::{Chain, Op, Plan, image_orphans, plan, strangers};
 use bb_crds::condition::Reason;
@@ -271,17 +271,18 @@ impl Driver {
 
     /// Reads which addresses those have that are in no object.
     async fn read_strangers(&mut self, desired: &Desired, seen: &Observed) {
-        let strangers = strangers(desired, seen);
-        let there: BTreeSet<Vmid> = strangers.iter().map(|(vmid, _)| *vmid).collect();
-        self.strangers.retain(|vmid, _| there.contains(vmid));
-        let cluster = &self.cluster;
-        let new = strangers
+        let mut new: Vec<(Vmid, Kind, String)> = strangers(desired, seen)
             .into_iter()
-            .filter(|(vmid, _)| !self.strangers.contains_key(vmid));
+            .map(|(vmid, row)| (vmid, row.kind, row.node.clone()))
+            .collect();
+        let there: BTreeSet<Vmid> = new.iter().map(|(vmid, ..)| *vmid).collect();
+        self.strangers.retain(|vmid, _| there.contains(vmid));
+        new.retain(|(vmid, ..)| !self.strangers.contains_key(vmid));
+        let cluster = &self.cluster;
         let read: Vec<_> =
             stream::iter(new)
-                .map(|(vmid, row)| async move {
-                    (vmid, cluster.pending(row.kind, &row.node, vmid).await)
+                .map(|(vmid, kind, node)| async move {
+                    (vmid, cluster.pending(kind, &node, vmid).await)
                 })
                 .buffer_unordered(READS_AT_ONCE)
                 .collect()
