@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const BOUND: Duration = Duration::from_secs(120);
 
 fn tenant(name: &str) -> Value {
-    json!({"apiVersion": "bitbuilder.cloud/v1alpha1", "kind": "Tenant", "metadata": {"name": name}})
+    json!({"apiVersion": "bitbuilder.cloud/v1alpha1", "kind": "Tenant", "metadata": {"name": name}, "spec": {}})
 }
 
 fn object(kind: &str, namespace: &str, name: &str, spec: &Value) -> Value {
@@ -20,7 +20,8 @@ fn object(kind: &str, namespace: &str, name: &str, spec: &Value) -> Value {
 }
 
 fn network(namespace: &str, name: &str, prefix: &str) -> Value {
-    let spec = json!({"zones": ["north"], "ipv4": {"prefix": prefix}});
+    // In both zones: it has a VXLAN interface on each router, and a VLAN on each trunk.
+    let spec = json!({"ipv4": {"prefix": prefix}});
     object("Network", namespace, name, &spec)
 }
 
@@ -127,6 +128,7 @@ async fn a_restored_etcd_deletes_nothing_outside_and_gives_no_number_twice() -> 
     };
     let mut site = Site::start(options).await?;
     site.apply_value(tenant("acme")).await?;
+    site.all_ready(BOUND).await?;
     site.apply_value(network("acme", "lan", "10.20.0.0/24"))
         .await?;
     for name in ["stays", "goes"] {
@@ -138,6 +140,7 @@ async fn a_restored_etcd_deletes_nothing_outside_and_gives_no_number_twice() -> 
     // The world goes on: something goes, a tenant comes, and a guest in the old network.
     site.delete("Instance", Some("acme"), "goes", BOUND).await?;
     site.apply_value(tenant("beta")).await?;
+    site.all_ready(BOUND).await?;
     site.apply_value(network("beta", "lan", "10.20.0.0/24"))
         .await?;
     for (namespace, name) in [("beta", "one"), ("beta", "two"), ("acme", "late")] {
@@ -152,6 +155,7 @@ async fn a_restored_etcd_deletes_nothing_outside_and_gives_no_number_twice() -> 
         .await?
         .metadata
         .uid;
+    let at = status(&site, "Instance", "acme", "late", "/cluster").await?;
     let before = outside(&site);
 
     // Under a running controller.
@@ -161,7 +165,7 @@ async fn a_restored_etcd_deletes_nothing_outside_and_gives_no_number_twice() -> 
     assert!(ready.contains_key("Instance acme/goes"), "{ready:?}");
     assert!(!ready.contains_key("Tenant /beta"), "{ready:?}");
     named(&site, "r1", uid.as_deref().context("a UID")?).await?;
-    named(&site, "c1", "(late)").await?;
+    named(&site, at.as_str().unwrap_or_default(), "(late)").await?;
     let missing: Vec<String> = before.difference(&outside(&site)).cloned().collect();
     assert_eq!(
         missing,
@@ -170,8 +174,9 @@ async fn a_restored_etcd_deletes_nothing_outside_and_gives_no_number_twice() -> 
     );
 
     // What comes now gets what nothing outside has, also from a controller that starts only now.
-    site.stop_controller().await?;
     site.apply_value(tenant("gamma")).await?;
+    site.all_ready(BOUND).await?;
+    site.stop_controller().await?;
     site.apply_value(network("gamma", "lan", "10.20.0.0/24"))
         .await?;
     for (namespace, name) in [("gamma", "one"), ("acme", "new")] {
