@@ -70,7 +70,11 @@ const TROUBLES: [Trouble; 5] = [
         what: "a privilege is revoked",
         begins: |c| right(c, "VM.Config.CPU", false),
         who: ("Instance", "www-1"),
-        says: &["Unauthorized", "grant VM.Config.CPU on /vms/"],
+        says: &[
+            "Unauthorized",
+            "grant VM.Config.CPU",
+            "on the pool of the Provider",
+        ],
         ends: |c| right(c, "VM.Config.CPU", true),
     },
     Trouble {

@@ -117,6 +117,14 @@ impl ClusterError {
         let fixed = match self {
             Self::Forbidden {
                 path, privilege, ..
+            } if path.starts_with("/vms/") => {
+                return Some(format!(
+                    "grant {privilege} to the user and to the token, on the pool of the Provider, \
+                     or on {path} if that is a template or the holder"
+                ));
+            }
+            Self::Forbidden {
+                path, privilege, ..
             } if !path.is_empty() => {
                 return Some(format!(
                     "grant {privilege} on {path} to the user and to the token"
@@ -357,7 +365,7 @@ mod tests {
             (
                 403,
                 "Permission check failed (/vms/2700, VM.Clone)",
-                "grant VM.Clone on /vms/2700",
+                "or on /vms/2700 if that is a template",
             ),
             (500, "CT is locked (disk)", "pct unlock"),
             (

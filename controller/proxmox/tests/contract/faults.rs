@@ -1,10 +1,12 @@
 //! Shows what becomes of guests when answers are lost, workers die and nodes go.
 
-use bb_core::proxmox::model::{Fate, GuestState, Source};
+use std::time::{Duration, Instant};
+
+use bb_core::proxmox::model::{Fate, GuestReport, GuestState, Source};
 use bb_lab_kit::faults::{Action, Fault};
 use bb_lab_proxmox::Config;
 
-use crate::stage::{Stage, vm, volume};
+use crate::stage::{PAUSE, Stage, vm, volume};
 
 fn clones(stage: &Stage) -> usize {
     stage
@@ -187,4 +189,64 @@ async fn a_list_that_goes_back_and_lags_changes_nothing() {
             .iter()
             .all(|call| call.starts_with("GET "))
     );
+}
+
+#[tokio::test]
+async fn a_guest_that_fails_rests_longer_each_time_and_holds_up_nobody() {
+    let mut stage = Stage::new().await;
+    let refusal = Action::Status {
+        status: 500,
+        reason: Some("clone failed: the template is cursed".to_owned()),
+        body: String::new(),
+        headers: Vec::new(),
+    };
+    // One clone at a time: whoever fails must not keep it.
+    stage.desired.cluster.clones = 1;
+    stage.lab.faults().add(
+        Fault::new(refusal)
+            .method("POST")
+            .path("/clone")
+            .body("newid=5000")
+            .times(0),
+    );
+    stage.desired.guests = (0..6).map(|nth| vm(5000 + nth, &[])).collect();
+    for guest in stage.desired.guests.iter_mut().skip(3) {
+        guest.namespace = "zeta".into();
+    }
+    let begun = Instant::now();
+    let tried = |stage: &Stage| {
+        let journal = stage.lab.journal();
+        let clones = journal.iter().filter(|e| e.path.ends_with("/clone"));
+        clones.filter(|e| e.status == 500).count()
+    };
+    while tried(&stage) < 5 {
+        stage.pass().await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Four pauses lie between five tries: 1, 2, 4 and 8 times the first.
+    assert!(begun.elapsed() >= PAUSE * 15, "{:?}", begun.elapsed());
+    let said = format!("{:?}", stage.state("guest-5000"));
+    assert!(
+        said.contains("Refused") && said.contains("cursed"),
+        "{said}"
+    );
+    stage
+        .until("settled but one", |report| {
+            let settled = |guest: &GuestReport| matches!(guest.state, GuestState::Settled { .. });
+            report
+                .guests
+                .values()
+                .filter(|guest| settled(guest))
+                .count()
+                == 5
+        })
+        .await;
+    // So many tries have one pause less between them, each twice the one before.
+    let tries = i32::try_from(tried(&stage)).unwrap();
+    let pauses = begun.elapsed().as_secs_f64() / PAUSE.as_secs_f64();
+    assert!(2f64.powi(tries - 1) - 1.0 <= pauses, "{tries} tries");
+    // Another wish ends the pause.
+    stage.lab.faults().clear();
+    stage.desired.guests[0].cores += 1;
+    stage.settle().await;
 }

@@ -112,6 +112,24 @@ async fn a_virtual_machine_takes_at_most_six_requests_of_its_own() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_virtual_machine_takes_at_most_eight_requests_of_its_own() {
+    let mut stage = Stage::new().await;
+    stage.desired.guests = vec![vm(5001, &[])];
+    stage.settle().await;
+    stage.lab.statd_round();
+    let from = stage.lab.journal().len();
+    stage.clear().await;
+    // To shut it down and to destroy it: a look, another right in front of the call, the call.
+    // Then whether its number is free, and whether a disk stayed.
+    let own: Vec<String> = stage
+        .calls(from)
+        .into_iter()
+        .filter(|call| call.contains("5001") || call.ends_with("/cluster/nextid"))
+        .collect();
+    assert!(own.len() <= 8, "{own:#?}");
+}
+
+#[tokio::test]
 async fn changes_reach_a_running_machine_and_what_needs_a_restart_is_named() {
     let mut stage = Stage::new().await;
     stage.desired.guests = vec![vm(5001, &[])];

@@ -16,7 +16,7 @@ use bb_proxmox::{Cluster, Credentials, Driver, Endpoint, PassError, Secret, Trus
 const BOUND: Duration = Duration::from_secs(60);
 
 /// The first pause after a failure: short, so that what is tried again is tried again soon.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 
 pub(crate) const HOLDER: u32 = 900;
 pub(crate) const TEMPLATE: u32 = 9000;

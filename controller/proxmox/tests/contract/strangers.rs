@@ -142,6 +142,8 @@ struct Outcome {
 }
 
 struct Gate {
+    /// Whether the last that was asked of the guest was whose it is.
+    read: bool,
     left: usize,
     before: Option<Moment>,
     theirs: Option<String>,
@@ -188,10 +190,14 @@ fn is_quiet(stage: &Stage) -> bool {
 }
 
 /// Has us do something, a stranger come in between, and our object deleted in the end.
-/// `spares_window`: a stranger in our pool does not come right before an unconditional call.
+/// `spares_window`: a stranger in our pool does not come right before an unconditional call, and
+/// where a guest is about to be started not after its mark was read: a start goes by a read
+/// that may be a second old.
 async fn meet(deed: Deed, when: When, stranger: Stranger, spares_window: bool) -> Outcome {
     let mut stage = stage_for(deed).await;
+    let starts = matches!(deed, Deed::Create | Deed::Start);
     let gate = Arc::new(Mutex::new(Gate {
+        read: false,
         left: match when {
             When::Nth(nth) => nth,
             When::Before(..) => 0,
@@ -207,12 +213,18 @@ async fn meet(deed: Deed, when: When, stranger: Stranger, spares_window: bool) -
             if gate.theirs.is_some() {
                 return;
             }
+            let about_it = moment.path.contains(&format!("/{ID}"));
+            let was_read = gate.read;
+            if about_it {
+                gate.read = moment.path.ends_with("/pending");
+            }
+            let window = is_unconditional(moment) || (starts && was_read);
             let due = match when {
                 When::Nth(_) if gate.left > 0 => {
                     gate.left -= 1;
                     false
                 }
-                When::Nth(_) => !(spares_window && is_unconditional(moment)),
+                When::Nth(_) => !(spares_window && window),
                 When::Before(method, end) => moment.method == method && moment.path.ends_with(end),
             };
             if due {
