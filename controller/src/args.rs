@@ -18,7 +18,8 @@ pub struct Args {
     #[arg(long, env = "BB_NAMESPACE", default_value = "bitbuilder-system")]
     pub namespace: String,
 
-    /// How long a settled target is left alone before it is looked at again, in seconds.
+    /// How long a settled target is left alone before it is looked at again, in seconds. Up to a
+    /// fifth less by chance; what is new for it wakes it at once.
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     pub poll: u64,
 
@@ -26,11 +27,13 @@ pub struct Args {
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(50..))]
     pub active_poll: u64,
 
-    /// The first pause after a failure, in milliseconds. It doubles, up to five minutes.
+    /// The first pause after a failure, in milliseconds. It doubles, up to five minutes, for each
+    /// target and each object by itself.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(10..))]
     pub backoff: u64,
 
-    /// How many targets are worked on at once.
+    /// How many targets are worked on at once. One that does not answer does not count, nor does
+    /// one that is waited for: neither keeps others from their turn.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub concurrency: u16,
 

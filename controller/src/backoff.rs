@@ -4,11 +4,64 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use bb_core::breaker::{Breaker, May, pause};
 use bb_core::resolve::Id;
 use kube::ResourceExt;
 
-/// No pause is longer: a target that is back is found within five minutes.
-const LONGEST: Duration = Duration::from_secs(300);
+/// How every target answers.
+#[derive(Debug)]
+pub(crate) struct Breakers {
+    began: Instant,
+    of: Mutex<HashMap<String, Breaker>>,
+}
+
+impl Default for Breakers {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            of: Mutex::default(),
+        }
+    }
+}
+
+impl Breakers {
+    fn with<T>(&self, target: &str, work: impl FnOnce(&mut Breaker, Duration) -> T) -> T {
+        let mut of = self
+            .of
+            .lock()
+            .expect("no code panics while it holds this lock");
+        let breaker = of.entry(target.to_owned()).or_default();
+        work(breaker, self.began.elapsed())
+    }
+
+    /// Whether a target may be asked now.
+    pub(crate) fn may(&self, target: &str) -> May {
+        self.with(target, |breaker, now| breaker.may(now))
+    }
+
+    /// Whether it did not answer the last time.
+    pub(crate) fn is_failing(&self, target: &str) -> bool {
+        self.with(target, |breaker, _| breaker.is_failing())
+    }
+
+    /// It did not answer. Says how long to pause, and whether nothing new shortens that.
+    pub(crate) fn failed(&self, target: &str, first: Duration, random: f64) -> (Duration, bool) {
+        self.with(target, |breaker, now| {
+            let pause = breaker.failed(now, first, random);
+            (pause, breaker.is_open())
+        })
+    }
+
+    /// It answered, or there is reason to think that it will.
+    pub(crate) fn closed(&self, target: &str) {
+        self.with(target, |breaker, _| breaker.closed());
+    }
+
+    /// How long this process has been looking at targets.
+    pub(crate) fn age(&self) -> Duration {
+        self.began.elapsed()
+    }
+}
 
 /// Failures in a row, per target.
 #[derive(Debug, Default)]
@@ -101,32 +154,9 @@ impl Rests {
     }
 }
 
-/// The pause after `count` failures: doubled each time, between half and all of it by `random`
-/// (0 to 1), so that targets that failed together do not come back together.
-pub(crate) fn pause(count: u32, first: Duration, random: f64) -> Duration {
-    let doubled = first
-        .saturating_mul(1 << count.saturating_sub(1).min(20))
-        .min(LONGEST);
-    doubled.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0)
-}
-
-/// A period with up to a fifth taken off, so that settled targets spread out.
-pub(crate) fn spread(period: Duration, random: f64) -> Duration {
-    period.mul_f64(1.0 - random.clamp(0.0, 1.0) / 5.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pauses_double_up_to_five_minutes_and_jitter_halves_at_most() {
-        let first = Duration::from_secs(1);
-        assert_eq!(pause(1, first, 1.0), Duration::from_secs(1));
-        assert_eq!(pause(4, first, 1.0), Duration::from_secs(8));
-        assert_eq!(pause(4, first, 0.0), Duration::from_secs(4));
-        assert_eq!(pause(60, first, 1.0), LONGEST);
-    }
 
     #[test]
     fn an_object_rests_longer_each_time_and_another_spec_ends_it() {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use bb_core::breaker::spread;
 use bb_core::drift::follow;
 use bb_core::outcome::{ClusterOutcome, Contact, guest_asked, volume_asked};
 use bb_core::proxmox::model::{Desired, More, PassReport};
@@ -13,8 +14,7 @@ use bb_proxmox::{Cluster, ClusterError, Driver, PassError, Uses};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
-use crate::backoff::spread;
-use crate::pass::{PassFailed, settled};
+use crate::pass::{PassFailed, rate, settled};
 use crate::secrets;
 use crate::shared::Shared;
 
@@ -46,6 +46,19 @@ pub(crate) async fn pass(
     if let Err(contact) = session.connect(shared, spec).await {
         return Err(no_contact(shared, name, contact));
     }
+    if let Some((_, driver)) = &session.connected {
+        let limits = spec.limits;
+        let rate = rate(limits.requests_per_second, limits.request_burst);
+        driver.cluster().pace(rate);
+    }
+    if shared.breakers.is_failing(name)
+        && let Some((_, driver)) = &session.connected
+        && let Err(error) = driver.cluster().probe().await
+    {
+        // One request says it; the pass would make several, and wait for each.
+        session.forget_if_refused(&error);
+        return Err(no_contact(shared, name, contact_of(&error)));
+    }
     let missing = match session.rights(shared, name, provider, spec).await {
         Ok(missing) => missing,
         Err(error) => {
@@ -63,6 +76,7 @@ pub(crate) async fn pass(
     }
     match driver.pass(&desired).await {
         Ok(report) => {
+            shared.breakers.closed(name);
             let next = match report.more {
                 More::Working => spread(shared.args.active_poll(), rand::random()),
                 More::Idle => driver
@@ -92,13 +106,9 @@ pub(crate) async fn pass(
 }
 
 fn no_contact(shared: &Shared, name: &str, contact: Contact) -> PassFailed {
-    tracing::warn!(cluster = name, ?contact, "no contact");
-    shared.found(|outcomes| {
-        outcomes.cluster(name).contact = contact;
-    });
-    PassFailed {
-        target: name.to_owned(),
-    }
+    PassFailed::no_contact(shared, name, contact, |outcomes, contact, left_alone| {
+        outcomes.cluster_lost(name, contact, left_alone);
+    })
 }
 
 fn contact_of(error: &ClusterError) -> Contact {
@@ -121,6 +131,12 @@ fn contact_of_pass(error: &PassError) -> Contact {
 }
 
 impl ClusterSession {
+    /// Has the next pass read the credentials anew.
+    pub(crate) fn forget(&mut self) {
+        self.connected = None;
+        self.rights = None;
+    }
+
     async fn connect(&mut self, shared: &Shared, spec: &Proxmox) -> Result<(), Contact> {
         if self
             .connected

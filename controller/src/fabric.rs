@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bb_core::allocate::allocate;
+use bb_core::breaker::pause;
 use bb_core::outcome::Asked;
 use bb_core::outside::Outside;
 use bb_core::render;
@@ -18,7 +19,7 @@ use k8s_openapi::jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::ApiError;
-use crate::backoff::{Version, pause};
+use crate::backoff::Version;
 use crate::namespaces;
 use crate::scribe;
 use crate::shared::Shared;
@@ -30,9 +31,11 @@ const DEBOUNCE: Duration = Duration::from_millis(50);
 const BREATH: Duration = Duration::from_secs(1);
 /// No pause after a failure of the API itself is longer: everybody waits for it.
 const LONGEST: Duration = Duration::from_secs(30);
-/// The most Networks, and the most Instances, that are given numbers in one pass. All of them
-/// are written before the next: on a busy API server a second's work.
-const GIVEN: usize = 256;
+/// The most Networks that are given numbers in one pass. All of them are written before the
+/// next: what comes at once reaches a router in one list.
+const NETWORKS: usize = 256;
+/// The most Instances, of which there are many more: a moment's work.
+const INSTANCES: usize = 64;
 
 /// Runs passes for as long as the process lives.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) -> anyhow::Result<()> {
@@ -96,7 +99,8 @@ async fn pass(shared: &Shared, turn: u64) -> Option<ApiError> {
     let seen = shared.outcomes();
     let outside = Outside::of(&seen, &world);
     let share = Share {
-        most: GIVEN,
+        networks: NETWORKS,
+        instances: INSTANCES,
         turn,
         resting: &resting,
         outside: Some(&outside),

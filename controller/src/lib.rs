@@ -8,6 +8,7 @@ pub mod args;
 mod backoff;
 mod cache;
 mod cluster;
+mod credentials;
 mod debts;
 mod fabric;
 mod gate;
@@ -60,7 +61,15 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
         tracing::info!("caches are full");
         let fabric = fabric::run(Arc::clone(&shared), stop.clone()).boxed();
         let targets = targets::run(Arc::clone(&shared), stop.clone()).boxed();
-        let (result, _, others) = futures::future::select_all([fabric, targets]).await;
+        let secrets = credentials::run(Arc::clone(&shared));
+        let secrets = async {
+            tokio::select! {
+                ended = secrets => ended,
+                () = stop.cancelled() => Ok(()),
+            }
+        };
+        let all = [fabric, targets, secrets.boxed()];
+        let (result, _, others) = futures::future::select_all(all).await;
         if stop.is_cancelled() {
             // What was sent is read back and saved, as far as that does not take too long.
             let others = futures::future::join_all(others);

@@ -19,7 +19,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::debts;
-use crate::pass::{PassFailed, settled};
+use crate::pass::{PassFailed, rate, settled};
 use crate::secrets;
 use crate::shared::Shared;
 
@@ -71,6 +71,8 @@ pub(crate) async fn pass(
         Ok(router) => router,
         Err(contact) => return Err(no_contact(shared, name, contact)),
     };
+    let limits = spec.limits;
+    router.pace(rate(limits.requests_per_second, limits.request_burst));
     let at = Moment {
         now: session.began.elapsed(),
         random: rand::random(),
@@ -84,6 +86,7 @@ pub(crate) async fn pass(
             return Err(no_contact(shared, name, contact_of(&error)));
         }
     };
+    shared.breakers.closed(name);
     let mut outcome = passed.outcome;
     outcome.underlay = underlay(shared, provider, &passed.running);
     outcome.in_use = InUse::of(&passed.running);
@@ -108,9 +111,7 @@ pub(crate) async fn pass(
             error = &error as &dyn std::error::Error,
             "the pass ended early"
         );
-        return Err(PassFailed {
-            target: name.to_owned(),
-        });
+        return Err(PassFailed::not_taken(name));
     }
     Ok(match passed.next {
         Next::Now => Duration::ZERO,
@@ -120,13 +121,9 @@ pub(crate) async fn pass(
 }
 
 fn no_contact(shared: &Shared, name: &str, contact: Contact) -> PassFailed {
-    tracing::warn!(router = name, ?contact, "no contact");
-    shared.found(|outcomes| {
-        outcomes.router(name).contact = contact;
-    });
-    PassFailed {
-        target: name.to_owned(),
-    }
+    PassFailed::no_contact(shared, name, contact, |outcomes, contact, left_alone| {
+        outcomes.router_lost(name, contact, left_alone);
+    })
 }
 
 fn contact_of(error: &RouterError) -> Contact {
@@ -139,6 +136,11 @@ fn contact_of(error: &RouterError) -> Contact {
 }
 
 impl RouterSession {
+    /// Has the next pass read the credentials anew.
+    pub(crate) fn forget(&mut self) {
+        self.connected = None;
+    }
+
     /// How long to wait for what else is asked in the same breath. Without anything new, not
     /// at all: a pass by the timer has nothing to wait for.
     fn arriving(&mut self, desired: &Arc<Desired>) -> Option<Duration> {

@@ -1,6 +1,6 @@
 //! What the passes share: caches, what each target should have, what each was found to have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use bb_core::outcome::{Asked, Outcomes};
@@ -13,7 +13,7 @@ use bb_crds::Provider;
 
 use crate::api::{Clients, recorder};
 use crate::args::Args;
-use crate::backoff::{Failures, Rests};
+use crate::backoff::{Breakers, Failures, Rests};
 use crate::stores::Readers;
 use crate::unread::Told;
 
@@ -25,7 +25,10 @@ pub(crate) struct Shared {
     pub(crate) installation: String,
     pub(crate) stores: Readers,
     pub(crate) recorder: Recorder,
+    /// Targets that answered and did not do all that they should.
     pub(crate) failures: Failures,
+    /// Targets that do not answer.
+    pub(crate) breakers: Breakers,
     /// Objects whose last change the API refused.
     pub(crate) rests: Rests,
     /// Tenants whose namespace could not be made or bound.
@@ -35,6 +38,8 @@ pub(crate) struct Shared {
     board: Mutex<Board>,
     /// Whether it is known which tenants were bound as they should be when this process began.
     pub(crate) bindings: OnceCell<()>,
+    /// Targets whose credentials are to be read anew.
+    renewed: Mutex<BTreeSet<String>>,
     /// The members that each tenant's bindings were made from, in this process.
     members: Mutex<BTreeMap<String, String>>,
     fabric: Arc<Notify>,
@@ -83,11 +88,13 @@ impl Shared {
             stores,
             recorder,
             failures: Failures::default(),
+            breakers: Breakers::default(),
             rests: Rests::default(),
             homeless: Rests::default(),
             told: Told::default(),
             board: Mutex::new(Board::default()),
             bindings: OnceCell::new(),
+            renewed: Mutex::default(),
             members: Mutex::new(BTreeMap::new()),
             fabric: Arc::default(),
             wake,
@@ -167,11 +174,11 @@ impl Shared {
     ) {
         let mut board = self.board();
         // Another endpoint or Secret name changes nothing that is asked for.
-        let mut changed: Vec<String> = Vec::new();
+        let (mut providers, mut changed) = (Vec::new(), Vec::<String>::new());
         for (name, generation) in &generations {
             if board.generations.get(name) != Some(generation) {
                 board.outcomes.provider_changed(name);
-                changed.push(name.clone());
+                providers.push(name.clone());
             }
         }
         board.generations = generations;
@@ -180,9 +187,32 @@ impl Shared {
         board.asked = asked;
         board.note();
         drop(board);
+        for name in providers {
+            // Whatever it was that did not answer: this may be another.
+            self.breakers.closed(&name);
+            self.wake_target(&name);
+        }
         for name in changed {
             self.wake_target(&name);
         }
+    }
+
+    /// The credentials of a target are others: it is asked with them at once.
+    pub(crate) fn credentials_changed(&self, name: &str) {
+        self.renewed
+            .lock()
+            .expect("no code panics while it holds this lock")
+            .insert(name.to_owned());
+        self.breakers.closed(name);
+        self.wake_target(name);
+    }
+
+    /// Whether the credentials of a target are to be read anew; it is so once.
+    pub(crate) fn take_renewed(&self, name: &str) -> bool {
+        self.renewed
+            .lock()
+            .expect("no code panics while it holds this lock")
+            .remove(name)
     }
 
     pub(crate) fn asked_of_router(&self, name: &str) -> Option<Arc<vyos::Desired>> {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use bb_core::breaker::May;
 use bb_crds::Provider;
 use futures::{StreamExt as _, stream};
 use kube::ResourceExt as _;
 use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config, Error as ControllerError};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{self, ClusterSession};
@@ -18,11 +19,19 @@ use crate::pass::PassFailed;
 use crate::router::{self, RouterSession};
 use crate::shared::Shared;
 
+/// A pass that takes longer than this waits for its target: that costs a socket, and no place.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// The sessions, each behind a lock of its own: the controller never runs two passes over one
 /// target, so nobody waits for one.
 struct Context {
     shared: Arc<Shared>,
     sessions: Mutex<HashMap<String, Arc<Mutex<Session>>>>,
+    /// Places for passes over targets that answer, as far as is known.
+    well: Semaphore,
+    /// Places for those that did not: they never take a place from the others.
+    ailing: Semaphore,
+    stop: CancellationToken,
 }
 
 #[derive(Default)]
@@ -38,15 +47,19 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) -> anyhow:
         let target = woken.recv().await?;
         Some((target, woken))
     });
-    let concurrency = shared.args.concurrency;
+    let places = usize::from(shared.args.concurrency);
     let context = Arc::new(Context {
         shared: Arc::clone(&shared),
         sessions: Mutex::new(HashMap::new()),
+        well: Semaphore::new(places),
+        ailing: Semaphore::new((places / 4).max(1)),
+        stop: stop.clone(),
     });
     // Providers come from the one cache; their events reach the targets through the pass over
     // the objects, which knows what changed for whom.
     Controller::for_stream(stream::pending(), shared.stores.targets.clone())
-        .with_config(Config::default().concurrency(concurrency))
+        // Places are given out in the pass, by how a target answers.
+        .with_config(Config::default().concurrency(0))
         .reconcile_on(woken)
         .graceful_shutdown_on(stop.clone().cancelled_owned())
         .run(
@@ -74,27 +87,59 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) -> anyhow:
     bail!("the queue of targets ended")
 }
 
+/// A pass, once there is a place for it; and the place given back when it takes long.
 async fn pass(provider: Arc<Provider>, context: Arc<Context>) -> Result<Action, PassFailed> {
     let name = provider.name_any();
+    let breakers = &context.shared.breakers;
+    if let May::Wait(left) = breakers.may(&name) {
+        return Ok(Action::requeue(left));
+    }
+    let places = if breakers.is_failing(&name) {
+        &context.ailing
+    } else {
+        &context.well
+    };
+    let place = tokio::select! {
+        place = places.acquire() => place,
+        () = context.stop.cancelled() => return Ok(Action::await_change()),
+    };
+    let work = pass_now(&name, &provider, &context);
+    tokio::pin!(work);
+    tokio::select! {
+        done = &mut work => return done,
+        () = tokio::time::sleep(PATIENCE) => drop(place),
+    }
+    work.await
+}
+
+async fn pass_now(
+    name: &str,
+    provider: &Provider,
+    context: &Context,
+) -> Result<Action, PassFailed> {
     let session = Arc::clone(
         context
             .sessions
             .lock()
             .await
-            .entry(name.clone())
+            .entry(name.to_owned())
             .or_default(),
     );
     let mut session = session.lock().await;
     let shared = &context.shared;
+    if shared.take_renewed(name) {
+        session.router.forget();
+        session.cluster.forget();
+    }
     let next = if let Some(spec) = &provider.spec.vyos {
-        router::pass(shared, &name, &provider, spec, &mut session.router).await
+        router::pass(shared, name, provider, spec, &mut session.router).await
     } else if let Some(spec) = &provider.spec.proxmox {
-        cluster::pass(shared, &name, &provider, spec, &mut session.cluster).await
+        cluster::pass(shared, name, provider, spec, &mut session.cluster).await
     } else {
         return Ok(Action::await_change());
     };
     let wait = next?;
-    shared.failures.succeeded(&name);
+    shared.failures.succeeded(name);
     Ok(Action::requeue(wait))
 }
 
@@ -102,14 +147,14 @@ async fn pass(provider: Arc<Provider>, context: Arc<Context>) -> Result<Action, 
 async fn forget(context: &Context, name: &str) {
     context.sessions.lock().await.remove(name);
     context.shared.failures.succeeded(name);
+    context.shared.breakers.closed(name);
 }
 
 fn again(failed: &PassFailed, context: &Context) -> Action {
     let first = Duration::from_millis(context.shared.args.backoff);
-    Action::requeue(
-        context
-            .shared
-            .failures
-            .failed(&failed.target, first, rand::random()),
-    )
+    let failures = &context.shared.failures;
+    let pause = failed
+        .pause
+        .unwrap_or_else(|| failures.failed(&failed.target, first, rand::random()));
+    Action::requeue(pause)
 }

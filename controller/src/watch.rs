@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bb_core::breaker::pause;
 use bytes::BytesMut;
 use futures::StreamExt as _;
 use http::StatusCode;
@@ -22,7 +23,6 @@ use serde_json::value::RawValue;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use crate::backoff::pause;
 use crate::cache::{Cache, Effect};
 use crate::kept::{Head, Kept};
 

@@ -132,6 +132,31 @@ pub struct Vyos {
     )]
     #[x_kube(validation = Rule::new("isIP(self)").message("routerId is an IPv4 address"))]
     pub router_id: String,
+
+    /// How fast it is asked.
+    #[serde(default)]
+    pub limits: RouterLimits,
+}
+
+/// How fast a router is asked. It has one request of ours at a time, whatever is set here.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RouterLimits {
+    /// Requests a second, on average.
+    #[schemars(range(min = 1, max = 1000))]
+    pub requests_per_second: i32,
+    /// Requests one after the other, after a time without any, before that is held to.
+    #[schemars(range(min = 1, max = 1000))]
+    pub request_burst: i32,
+}
+
+impl Default for RouterLimits {
+    fn default() -> Self {
+        Self {
+            requests_per_second: 10,
+            request_burst: 20,
+        }
+    }
 }
 
 /// The name of a Secret in the controller's namespace.
@@ -318,6 +343,12 @@ pub struct Limits {
     /// Tasks at once, clones included.
     #[schemars(range(min = 1, max = 256))]
     pub tasks: i32,
+    /// Requests a second, on average.
+    #[schemars(range(min = 1, max = 1000))]
+    pub requests_per_second: i32,
+    /// Requests one after the other, after a time without any, before that is held to.
+    #[schemars(range(min = 1, max = 1000))]
+    pub request_burst: i32,
 }
 
 impl Default for Limits {
@@ -325,6 +356,8 @@ impl Default for Limits {
         Self {
             clones: 4,
             tasks: 16,
+            requests_per_second: 50,
+            request_burst: 100,
         }
     }
 }

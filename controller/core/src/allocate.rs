@@ -219,7 +219,7 @@ fn networks(
         {
             continue;
         }
-        if given >= share.most {
+        if given >= share.networks {
             grants.waiting.insert(Id::Network(key));
             grants.more = true;
             continue;

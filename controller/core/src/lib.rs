@@ -6,6 +6,8 @@
 pub mod allocate;
 #[cfg(test)]
 mod allocate_tests;
+pub mod breaker;
+pub mod bucket;
 pub mod drift;
 pub mod objects;
 pub mod outcome;

@@ -65,11 +65,29 @@ impl Outcomes {
     /// known after the next pass.
     pub fn provider_changed(&mut self, name: &str) {
         if let Some(router) = self.routers.get_mut(name) {
-            Arc::make_mut(router).contact = Contact::Never;
+            let router = Arc::make_mut(router);
+            (router.contact, router.left_alone) = (Contact::Never, false);
         }
         if let Some(cluster) = self.clusters.get_mut(name) {
-            Arc::make_mut(cluster).contact = Contact::Never;
+            let cluster = Arc::make_mut(cluster);
+            (cluster.contact, cluster.left_alone) = (Contact::Never, false);
         }
+    }
+
+    /// A router did not answer, or refuses us. The words for it are those of the first time, as
+    /// long as it is the same kind of trouble: each other would be a write to the API, for no
+    /// news.
+    pub fn router_lost(&mut self, name: &str, contact: Contact, left_alone: bool) {
+        let router = self.router(name);
+        router.contact.becomes(contact);
+        router.left_alone = left_alone;
+    }
+
+    /// As [`Outcomes::router_lost`], for a cluster.
+    pub fn cluster_lost(&mut self, name: &str, contact: Contact, left_alone: bool) {
+        let cluster = self.cluster(name);
+        cluster.contact.becomes(contact);
+        cluster.left_alone = left_alone;
     }
 }
 
@@ -87,11 +105,21 @@ pub enum Contact {
     Unauthorized(String),
 }
 
+impl Contact {
+    fn becomes(&mut self, new: Self) {
+        if std::mem::discriminant(self) != std::mem::discriminant(&new) {
+            *self = new;
+        }
+    }
+}
+
 /// What the last pass over a router found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouterOutcome {
     /// Whether it answers.
     pub contact: Contact,
+    /// It failed several times in a row: it is asked after pauses only, whatever is new.
+    pub left_alone: bool,
     /// The version that it says it runs.
     pub version: Option<String>,
     /// Each object: what was asked for it, and how that went.
@@ -183,6 +211,8 @@ pub enum ClaimState {
 pub struct ClusterOutcome {
     /// Whether it answers.
     pub contact: Contact,
+    /// It failed several times in a row: it is asked after pauses only, whatever is new.
+    pub left_alone: bool,
     /// The version that it says it runs.
     pub version: Option<String>,
     /// Privileges that its user lacks.
@@ -399,6 +429,21 @@ mod tests {
         assert_eq!(seen.routers["r1"].contact, Contact::Good);
         seen.provider_changed("r1");
         assert_eq!(seen.routers["r1"].contact, Contact::Never);
+    }
+
+    #[test]
+    fn trouble_of_the_same_kind_is_told_in_the_same_words() {
+        let mut seen = Outcomes::default();
+        let lost = |text: &str| Contact::Unreachable(text.to_owned());
+        seen.router_lost("r1", lost("refused"), false);
+        seen.router_lost("r1", lost("no answer within 15.1 s"), true);
+        assert_eq!(seen.routers["r1"].contact, lost("refused"));
+        assert!(seen.routers["r1"].left_alone);
+        let refused = Contact::Unauthorized("another key".to_owned());
+        seen.router_lost("r1", refused.clone(), true);
+        assert_eq!(seen.routers["r1"].contact, refused);
+        seen.provider_changed("r1");
+        assert!(!seen.routers["r1"].left_alone);
     }
 
     #[test]

@@ -12,8 +12,11 @@ use crate::world::{Key, World};
 /// give it out once more; so no more is given than is written in a moment.
 #[derive(Clone)]
 pub struct Share<'a> {
-    /// The most Networks, and the most Instances, that are given something.
-    pub most: usize,
+    /// The most Networks that are given something. More than of Instances: a router is paid by
+    /// the list, and what comes at once goes in one.
+    pub networks: usize,
+    /// The most Instances that are given something.
+    pub instances: usize,
     /// The number of the pass: the tenant that is first is another one in each.
     pub turn: u64,
     /// Objects that the API did not take the last change of. Neither they nor what they have
@@ -32,7 +35,8 @@ impl Share<'static> {
     #[must_use]
     pub fn everybody() -> Self {
         Self {
-            most: usize::MAX,
+            networks: usize::MAX,
+            instances: usize::MAX,
             turn: 0,
             resting: &NOBODY,
             outside: None,
@@ -60,7 +64,7 @@ impl Share<'_> {
                 && !self.rests(&Id::Region(network.region.clone()))
                 && (routed(network) || !self.rests(&Id::Tenant(network.tenant.clone())))
         });
-        (self.in_turn(able), keys(unable))
+        (self.in_turn(able, self.networks), keys(unable))
     }
 
     /// The same of Instances, where these `waiting` have no numbers or no cursor.
@@ -80,7 +84,7 @@ impl Share<'_> {
                 && !self.rests(&Id::Provider(instance.cluster.clone()))
                 && networks.all(|id| !waiting.contains(&id) && !self.rests(&id))
         });
-        (self.in_turn(able), keys(unable))
+        (self.in_turn(able, self.instances), keys(unable))
     }
 
     /// Whether the routers were looked at that may have the numbers of a network.
@@ -104,8 +108,8 @@ impl Share<'_> {
     }
 
     /// As they are, where there is enough for all; else one of each tenant after the other.
-    fn in_turn<T: Keyed>(&self, able: Vec<&T>) -> Vec<Key> {
-        if able.len() <= self.most {
+    fn in_turn<T: Keyed>(&self, able: Vec<&T>, most: usize) -> Vec<Key> {
+        if able.len() <= most {
             return keys(able);
         }
         let mut tenants: BTreeMap<&str, VecDeque<Key>> = BTreeMap::new();

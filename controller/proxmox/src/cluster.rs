@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bb_wire::{Gate, Rate};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Client;
 use reqwest::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
@@ -46,6 +47,7 @@ struct Inner {
     counts: Mutex<BTreeMap<&'static str, u64>>,
     observer: Option<Observer>,
     version: String,
+    gate: Gate,
 }
 
 struct Ticket {
@@ -97,12 +99,27 @@ impl Cluster {
             counts: Mutex::new(BTreeMap::new()),
             observer,
             version: String::new(),
+            gate: Gate::default(),
         };
         let answer = inner
             .call(&Call::new("GET /version", "/version".to_owned()))
             .await?;
         inner.version = json::text_at(&answer, "version").unwrap_or_default();
         Ok(Self(Arc::new(inner)))
+    }
+
+    /// How fast it is asked from now on.
+    pub fn pace(&self, rate: Rate) {
+        self.0.gate.set(rate);
+    }
+
+    /// Asks for next to nothing, to see whether anybody answers.
+    ///
+    /// # Errors
+    /// Those of a read.
+    pub async fn probe(&self) -> Result<(), ClusterError> {
+        let call = Call::new("GET /version", "/version".to_owned());
+        self.0.call(&call).await.map(drop)
     }
 
     /// The version that the cluster says it runs, such as `9.1.7`.
@@ -195,8 +212,10 @@ impl Inner {
         } else {
             deadlines.read
         };
+        self.gate.pass().await;
         let begun = Instant::now();
         let sent = transport::send(&self.client, base, call, headers, deadline).await;
+        self.gate.answered(sent.status, sent.retry_after.as_deref());
         let request = Request {
             name: call.name,
             write,

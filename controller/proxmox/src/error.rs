@@ -224,6 +224,8 @@ pub(crate) fn classify(
     };
     match status {
         401 => ClusterError::Unauthorized(text),
+        // Nothing was carried out; how long to wait is between the client and the cluster.
+        429 => ClusterError::Locked(format!("the cluster has too much to do: {text}")),
         403 => forbidden(text),
         400 => ClusterError::Parameter {
             errors,

@@ -15,7 +15,7 @@ mod rights;
 mod tasks;
 mod transport;
 
-pub use bb_wire::{Secret, Trust};
+pub use bb_wire::{Rate, Secret, Trust};
 pub use cluster::{Cluster, Observer, Request};
 pub use driver::{Driver, PassError};
 pub use endpoint::{Credentials, Deadlines, Endpoint};

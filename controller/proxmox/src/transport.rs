@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bb_wire::Distrusted;
 use hyper::ext::ReasonPhrase;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::Value;
 
@@ -61,6 +61,8 @@ impl Call {
 pub(crate) struct Sent {
     /// The status, 0 where there was no answer.
     pub(crate) status: u16,
+    /// What it says of when to come back.
+    pub(crate) retry_after: Option<String>,
     pub(crate) result: Result<Value, ClusterError>,
 }
 
@@ -98,13 +100,16 @@ pub(crate) async fn send(
     match body(request, call).headers(headers).send().await {
         Ok(response) => {
             let status = response.status().as_u16();
+            let retry_after = response.headers().get(RETRY_AFTER);
             Sent {
                 status,
+                retry_after: retry_after.and_then(|value| Some(value.to_str().ok()?.to_owned())),
                 result: read(base, call, response).await,
             }
         }
         Err(error) => Sent {
             status: 0,
+            retry_after: None,
             result: Err(no_answer(base, call, &error)),
         },
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use bb_wire::Rate;
 use reqwest::Method;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -77,6 +78,11 @@ impl Router {
     #[must_use]
     pub fn owes_save(&self) -> bool {
         self.debt.as_ref().is_some_and(|debt| debt.is_owed())
+    }
+
+    /// How fast it is asked from now on.
+    pub fn pace(&self, rate: Rate) {
+        self.transport.pace(rate);
     }
 
     /// How people call the router.

@@ -4,8 +4,8 @@ use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bb_wire::{Distrusted, Secret};
-use reqwest::header::CONTENT_TYPE;
+use bb_wire::{Distrusted, Gate, Rate, Secret};
+use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, Method};
 
 use crate::endpoint::{Counts, Endpoint, Limits, base_url};
@@ -20,6 +20,7 @@ pub(crate) struct Transport {
     key: Secret,
     client: Client,
     sent: Sent,
+    gate: Gate,
 }
 
 #[derive(Default)]
@@ -78,7 +79,13 @@ impl Transport {
             key,
             client,
             sent: Sent::default(),
+            gate: Gate::default(),
         })
+    }
+
+    /// How fast it is asked from now on.
+    pub(crate) fn pace(&self, rate: Rate) {
+        self.gate.set(rate);
     }
 
     /// How people call the router.
@@ -122,6 +129,7 @@ impl Transport {
             _ => &self.sent.others,
         };
         count.fetch_add(1, Ordering::Relaxed);
+        self.gate.pass().await;
         let begun = Instant::now();
         let sent = body.as_ref().map_or(0, String::len);
         let mut request = self
@@ -135,6 +143,9 @@ impl Transport {
         let answer = async {
             let response = request.send().await?;
             let status = response.status().as_u16();
+            let retry_after = response.headers().get(RETRY_AFTER);
+            let retry_after = retry_after.and_then(|value| value.to_str().ok());
+            self.gate.answered(status, retry_after);
             let bytes = response.bytes().await?;
             Ok((status, String::from_utf8_lossy(&bytes).into_owned()))
         };

@@ -1,12 +1,14 @@
 //! Turns what a Provider trusts and keeps secret into the two things that every client needs of it.
 //!
-//! No socket and no runtime: `bb-vyos` and `bb-proxmox` bring those, and re-export [`Secret`] and
-//! [`Trust`].
+//! And how fast it may be asked. No socket: `bb-vyos` and `bb-proxmox` bring those.
 
+mod gate;
 mod secret;
 mod trust;
 mod verifier;
 
+pub use bb_core::bucket::Rate;
+pub use gate::Gate;
 pub use secret::Secret;
 pub use trust::{Trust, TrustError};
 pub use verifier::Distrusted;

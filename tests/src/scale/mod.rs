@@ -9,13 +9,14 @@ use crate::figures::number;
 
 pub mod audit;
 pub mod networks;
+pub mod noisy;
 pub mod population;
 pub mod process;
 mod seeded;
 pub mod settled;
 
 /// Every scenario, in the order in which they run.
-pub const SCENARIOS: &[&str] = &["settled", "networks"];
+pub const SCENARIOS: &[&str] = &["settled", "networks", "noisy"];
 
 /// Runs one scenario.
 ///
@@ -25,6 +26,7 @@ pub async fn run(name: &str) -> Result<Vec<Row>> {
     match name {
         "settled" => settled::run().await,
         "networks" => networks::run().await,
+        "noisy" => noisy::run().await,
         other => bail!(
             "there is no scenario {other}; there are: {}",
             SCENARIOS.join(", ")

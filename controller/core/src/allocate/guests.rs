@@ -119,7 +119,7 @@ pub(super) fn instances(
     grants.waiting.extend(unable.into_iter().map(Id::Instance));
     let mut given = 0;
     for key in lacking {
-        if given >= share.most {
+        if given >= share.instances {
             grants.waiting.insert(Id::Instance(key));
             grants.more = true;
             continue;

@@ -131,7 +131,11 @@ pub(super) fn provider(known: &Known<'_>, name: &str, object: &Provider) -> Opti
     }
     let problem = known.resolved.problems.get(&id);
     let underlay = router.and_then(|r| r.trouble.as_deref().or(r.underlay.as_deref()));
-    let (reachable, authorized) = contact_verdicts(contact, &new.missing_privileges);
+    let left_alone = router
+        .map(|r| r.left_alone)
+        .or(cluster.map(|c| c.left_alone));
+    let left_alone = left_alone.unwrap_or_default();
+    let (reachable, authorized) = contact_verdicts(contact, left_alone, &new.missing_privileges);
     let ready = match (problem, underlay) {
         _ if deleting(object) => Verdict::no(Reason::Waiting, format!("in use by {users}")),
         (Some(problem), _) => Verdict::no(problem.reason, &problem.message),
@@ -159,17 +163,31 @@ pub(super) fn provider(known: &Known<'_>, name: &str, object: &Provider) -> Opti
     write(id, finalizer, differs(object.status.as_ref(), &new), event)
 }
 
-fn contact_verdicts(contact: Option<&Contact>, missing: &[String]) -> (Verdict, Verdict) {
+fn contact_verdicts(
+    contact: Option<&Contact>,
+    left_alone: bool,
+    missing: &[String],
+) -> (Verdict, Verdict) {
+    let when = |text: &String| {
+        if left_alone {
+            format!(
+                "{text}; it is asked again within 5 minutes, and at once when its Provider or \
+                 Secret changes"
+            )
+        } else {
+            text.clone()
+        }
+    };
     let unknown = || Verdict::unknown(Reason::Pending, "not asked yet");
     match contact {
         None | Some(Contact::Never) => (unknown(), unknown()),
         Some(Contact::Unreachable(text)) => (
-            Verdict::no(Reason::Unreachable, text),
+            Verdict::no(Reason::Unreachable, when(text)),
             Verdict::unknown(Reason::Unreachable, "it does not answer"),
         ),
         Some(Contact::Unauthorized(text)) => (
             Verdict::yes(Reason::Ready, ""),
-            Verdict::no(Reason::Unauthorized, text),
+            Verdict::no(Reason::Unauthorized, when(text)),
         ),
         Some(Contact::Good) if missing.is_empty() => (
             Verdict::yes(Reason::Ready, ""),

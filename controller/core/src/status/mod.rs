@@ -156,13 +156,14 @@ fn router_trouble(known: &Known<'_>, router: &str) -> Option<(Reason, String)> {
     }
     match &known.outcomes.routers.get(router)?.contact {
         Contact::Never | Contact::Good => None,
-        Contact::Unreachable(text) => Some((
+        // The words are on the Provider, once: each object would be written for each of them.
+        Contact::Unreachable(_) => Some((
             Reason::Unreachable,
-            format!("router {router} does not answer: {text}"),
+            format!("router {router} does not answer; see Provider {router}"),
         )),
-        Contact::Unauthorized(text) => Some((
+        Contact::Unauthorized(_) => Some((
             Reason::Unauthorized,
-            format!("router {router} refuses us: {text}; see Provider {router}"),
+            format!("router {router} refuses us; see Provider {router}"),
         )),
     }
 }
@@ -187,13 +188,13 @@ fn cluster_trouble(known: &Known<'_>, cluster: Option<&String>) -> Option<Verdic
     }
     match &known.outcomes.clusters.get(cluster)?.contact {
         Contact::Never | Contact::Good => None,
-        Contact::Unreachable(text) => Some(Verdict::no(
+        Contact::Unreachable(_) => Some(Verdict::no(
             Reason::Unreachable,
-            format!("cluster {cluster} does not answer: {text}"),
+            format!("cluster {cluster} does not answer; see Provider {cluster}"),
         )),
-        Contact::Unauthorized(text) => Some(Verdict::no(
+        Contact::Unauthorized(_) => Some(Verdict::no(
             Reason::Unauthorized,
-            format!("cluster {cluster} refuses us: {text}; see Provider {cluster}"),
+            format!("cluster {cluster} refuses us; see Provider {cluster}"),
         )),
     }
 }

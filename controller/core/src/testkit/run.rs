@@ -52,7 +52,8 @@ impl Kit {
 
     fn share<'a>(&'a self, outside: &'a Outside<'a>) -> Share<'a> {
         Share {
-            most: self.most.unwrap_or(usize::MAX),
+            networks: self.most.unwrap_or(usize::MAX),
+            instances: self.most.unwrap_or(usize::MAX),
             turn: self.passes,
             resting: &self.resting,
             outside: Some(outside),

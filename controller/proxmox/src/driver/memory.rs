@@ -206,6 +206,13 @@ impl Memory {
             .map(|pause| &pause.rest)
     }
 
+    /// What was refused and has not succeeded since, also while it is tried again.
+    pub(crate) fn refused_last(&self) -> impl Iterator<Item = (&str, &Rest)> {
+        let refused = self.pauses.iter();
+        let refused = refused.filter(|(_, pause)| pause.rest.reason.is_some());
+        refused.map(|(uid, pause)| (uid.as_str(), &pause.rest))
+    }
+
     /// How long until the first pause ends.
     pub(crate) fn due(&self, now: Instant) -> Option<Duration> {
         let ends = self
@@ -478,10 +485,17 @@ mod tests {
         assert_eq!(rest.reason, Some(Reason::Refused));
         assert!(rest.message.contains("start VM 5001") && rest.message.contains("bridge 'x'"));
         assert!(memory.rest("u-1", now + Duration::from_secs(3)).is_none());
+        let told: Vec<&str> = memory.refused_last().map(|(uid, _)| uid).collect();
+        assert_eq!(
+            told,
+            ["u-1"],
+            "it goes on saying so while it is tried again"
+        );
         memory.failed(&chain, &op, &error, now);
         assert!(memory.rest("u-1", now + Duration::from_secs(3)).is_some());
         memory.done(&chain, &op, now);
         assert!(memory.rest("u-1", now).is_none());
+        assert_eq!(memory.refused_last().count(), 0);
         assert!((0..40).all(|n| pause_of(FIRST, n, "u") <= LONGEST + LONGEST / 4));
     }
 

@@ -156,6 +156,12 @@ impl Driver {
         decided.report.orphans.extend(self.left.iter().cloned());
         let mut report = std::mem::take(&mut decided.report);
         self.carry_out(decided.chains, &mut report).await;
+        // To say "at work" for the moment of each try would be two writes to the API each time.
+        for (uid, rest) in self.memory.refused_last() {
+            if is_working(&report, uid) {
+                tell(&mut report, uid, rest);
+            }
+        }
         if self.due().is_some_and(|due| due <= SOON) {
             report.more = More::Working;
         }
@@ -365,6 +371,13 @@ impl Driver {
             }
         }
     }
+}
+
+/// Whether an object is told to be under way.
+fn is_working(report: &PassReport, uid: &str) -> bool {
+    let guest = report.guests.get(uid).map(|guest| &guest.state);
+    let volume = report.volumes.get(uid).map(|volume| &volume.state);
+    matches!(guest, Some(GuestState::Working(_))) || matches!(volume, Some(VolumeState::Working(_)))
 }
 
 /// Puts what happened to an object in its report.
