@@ -128,6 +128,9 @@ fn instance(object: &Object) -> Consequence {
     let protected = object::at(object, "/spec/deletionProtection") == Some(&Value::Bool(true));
     let words = match text(object, "/spec/deletionPolicy").as_str() {
         _ if protected => "it is protected: it stays until spec.deletionProtection is taken off",
+        "" if object::at(object, "/spec/adopt").is_some() => {
+            "it was adopted: the guest itself stays, nobody looks after it any more"
+        }
         "Orphan" => "the guest itself stays, nobody looks after it any more",
         _ => "its root disk is destroyed, attached Volumes stay",
     };
@@ -249,6 +252,7 @@ mod tests {
         let words = |spec: &Value| instance(&object(spec)).words;
         assert!(words(&json!({"deletionProtection": true})).contains("protected"));
         assert!(words(&json!({"deletionPolicy": "Orphan"})).contains("stays"));
+        assert!(words(&json!({"adopt": {"vmid": 104}})).contains("stays"));
         assert!(words(&json!({})).contains("root disk is destroyed"));
     }
 }

@@ -5,6 +5,7 @@ pub mod age;
 pub mod checks;
 pub mod cli;
 pub mod cmd;
+pub mod difference;
 pub mod error;
 pub mod goal;
 pub mod gravity;

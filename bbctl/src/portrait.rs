@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::age;
 use crate::cmd::get;
+use crate::difference;
 use crate::error::Failure;
 use crate::kinds::{self, Kind};
 use crate::object::{self, Object, at, list};
@@ -88,10 +89,11 @@ impl Portrait {
             "attachedTo",
             "routing",
         ];
-        let told = if self.kind.kind == "Region" || self.kind.kind == "Provider" {
-            &told[..1]
-        } else {
-            &told[..]
+        // What has a part of its own below.
+        let below = ["drift", "preview", "orphans", "orphanCount"];
+        let told = match self.kind.kind {
+            "Region" | "Provider" => &told[..1],
+            _ => &told[..],
         };
         // A network's use of addresses is a pair of numbers, an instance's addresses a table.
         let keep: Vec<&str> = told
@@ -99,6 +101,7 @@ impl Portrait {
             .copied()
             .filter(|field| !at(object, "/status").is_some_and(|s| s[*field].is_object()))
             .collect();
+        let keep: Vec<&str> = keep.into_iter().chain(below).collect();
         tree("Status", self.object.data.get("status"), &keep, out)?;
         for (title, table) in self.tables(now) {
             if !table.is_empty() {
@@ -106,6 +109,7 @@ impl Portrait {
                 out.table_under("  ", &table)?;
             }
         }
+        difference::tell(object, now, out)?;
         self.tell_conditions(now, out)?;
         self.tell_events(now, out)
     }

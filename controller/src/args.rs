@@ -1,5 +1,6 @@
 //! Turns flags and environment into settings.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -41,6 +42,11 @@ pub struct Args {
     /// noticed five seconds later.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub watch_timeout: u32,
+
+    /// Where to answer `GET /metrics`, such as `127.0.0.1:9090`; without it nowhere. Port 0 is
+    /// any free one, which the log tells.
+    #[arg(long, env = "BB_METRICS")]
+    pub metrics: Option<SocketAddr>,
 
     /// The form of log lines.
     #[arg(long, value_enum, default_value_t = LogForm::Text)]

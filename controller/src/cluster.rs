@@ -14,6 +14,7 @@ use bb_proxmox::{Cluster, ClusterError, Driver, PassError, Uses};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
+use crate::metrics::Kind;
 use crate::pass::{PassFailed, rate, settled};
 use crate::secrets;
 use crate::shared::Shared;
@@ -30,6 +31,8 @@ pub(crate) struct ClusterSession {
     connected: Option<(Proxmox, Driver)>,
     rights: Option<(Instant, Vec<String>)>,
     checked: Option<Instant>,
+    /// Requests that were counted of those that the client sent.
+    counted: u64,
 }
 
 /// One pass. Says when the next is due.
@@ -90,9 +93,15 @@ pub(crate) async fn pass(
                 let before = outcomes.clusters.remove(name).unwrap_or_default();
                 let found = outcome.drifted();
                 let settled = outcome.settled();
-                let (drift, _) = follow(&before.drift, found, &settled, &Time(Timestamp::now()));
+                let (drift, news) = follow(&before.drift, found, &settled, &Time(Timestamp::now()));
                 outcome.drift = drift;
                 outcome.forget_strangers();
+                for uid in news {
+                    let guest = outcome.guests.contains_key(&uid);
+                    let kind = if guest { Kind::Instance } else { Kind::Volume };
+                    shared.metrics.drifted(name, kind);
+                }
+                shared.metrics.orphans(name, outcome.orphans.len());
                 outcomes.clusters.insert(name.to_owned(), outcome.into());
             });
             Ok(next)
@@ -131,6 +140,16 @@ fn contact_of_pass(error: &PassError) -> Contact {
 }
 
 impl ClusterSession {
+    /// The requests since the last time that this was asked.
+    pub(crate) fn requests(&mut self) -> u64 {
+        let connected = self.connected.as_ref();
+        let sent: u64 = connected.map_or(0, |(_, d)| d.cluster().counts().values().sum());
+        // A client that was made anew counts from zero.
+        let fresh = sent.checked_sub(self.counted).unwrap_or(sent);
+        self.counted = sent;
+        fresh
+    }
+
     /// Has the next pass read the credentials anew.
     pub(crate) fn forget(&mut self) {
         self.connected = None;

@@ -95,7 +95,9 @@ async fn pass(shared: &Shared, turn: u64) -> Option<ApiError> {
     let begun = Instant::now();
     let world = shared.stores.world();
     let resting = shared.rests.now(|id| version_of(&world, id));
-    let resolved = resolve(&world);
+    let mut resolved = resolve(&world);
+    let now = Time(Timestamp::now());
+    resolved.guarded = shared.guarded(&world, &now);
     let seen = shared.outcomes();
     let outside = Outside::of(&seen, &world);
     let share = Share {
@@ -148,7 +150,7 @@ async fn pass(shared: &Shared, turn: u64) -> Option<ApiError> {
         asked: &asked,
         by_uid: &by_uid,
         outcomes: &outcomes,
-        now: &Time(Timestamp::now()),
+        now: &now,
     };
     let (unsettled, unwell) = namespaces::keep(shared, &known).await;
     if unwell.is_some() {

@@ -13,6 +13,7 @@ mod debts;
 mod fabric;
 mod gate;
 mod kept;
+mod metrics;
 mod namespaces;
 mod pass;
 mod router;
@@ -56,6 +57,10 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
         stores.readers(),
     ));
     let watches = stores.run(shared.fabric_bell()).boxed();
+    let metrics = match shared.args.metrics {
+        Some(at) => metrics::serve(Arc::clone(&shared.metrics), at).boxed(),
+        None => futures::future::pending().boxed(),
+    };
     let work = async {
         shared.stores.ready().await;
         tracing::info!("caches are full");
@@ -79,7 +84,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
         }
         result
     };
-    let (result, _, _) = futures::future::select_all([watches, work.boxed()]).await;
+    let (result, _, _) = futures::future::select_all([watches, work.boxed(), metrics]).await;
     if stop.is_cancelled() {
         Ok(())
     } else {

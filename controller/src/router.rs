@@ -19,6 +19,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::debts;
+use crate::metrics::Kind;
 use crate::pass::{PassFailed, rate, settled};
 use crate::secrets;
 use crate::shared::Shared;
@@ -38,6 +39,8 @@ pub(crate) struct RouterSession {
     /// What was asked when the last pass began.
     asked: Option<Arc<Desired>>,
     began: Instant,
+    /// Requests that were counted of those that the client sent.
+    counted: u64,
 }
 
 impl Default for RouterSession {
@@ -49,6 +52,7 @@ impl Default for RouterSession {
             arrivals: Arrivals::default(),
             asked: None,
             began: Instant::now(),
+            counted: 0,
         }
     }
 }
@@ -100,9 +104,15 @@ pub(crate) async fn pass(
         let before = outcomes.routers.remove(name).unwrap_or_default();
         let found = before.drifted(&desired, differs, &recorded);
         let settled = outcome.settled();
-        let (drift, _) = follow(&before.drift, found, &settled, &Time(Timestamp::now()));
+        let (drift, news) = follow(&before.drift, found, &settled, &Time(Timestamp::now()));
         outcome.drift = drift;
         outcome.forget_strangers();
+        for claim in desired.claims.iter().filter(|c| news.contains(&c.owner)) {
+            let tenant = claim.label.starts_with("tenant ");
+            let kind = if tenant { Kind::Tenant } else { Kind::Network };
+            shared.metrics.drifted(name, kind);
+        }
+        shared.metrics.orphans(name, outcome.orphans.len());
         outcomes.routers.insert(name.to_owned(), outcome.into());
     });
     if let Err(error) = passed.ended {
@@ -136,6 +146,18 @@ fn contact_of(error: &RouterError) -> Contact {
 }
 
 impl RouterSession {
+    /// The requests since the last time that this was asked.
+    pub(crate) fn requests(&mut self) -> u64 {
+        let sent = self
+            .connected
+            .as_ref()
+            .map_or(0, |(_, r)| r.requests().all());
+        // A client that was made anew counts from zero.
+        let fresh = sent.checked_sub(self.counted).unwrap_or(sent);
+        self.counted = sent;
+        fresh
+    }
+
     /// Has the next pass read the credentials anew.
     pub(crate) fn forget(&mut self) {
         self.connected = None;

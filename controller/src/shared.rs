@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
+use bb_core::guard::{Deletes, Guarded};
 use bb_core::outcome::{Asked, Outcomes};
+use bb_core::world::World;
 use bb_core::{proxmox, vyos};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::{Notify, OnceCell, mpsc};
@@ -14,6 +17,7 @@ use bb_crds::Provider;
 use crate::api::{Clients, recorder};
 use crate::args::Args;
 use crate::backoff::{Breakers, Failures, Rests};
+use crate::metrics::Metrics;
 use crate::stores::Readers;
 use crate::unread::Told;
 
@@ -35,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) homeless: Rests,
     /// What cannot be understood, and was told of.
     pub(crate) told: Told,
+    pub(crate) metrics: Arc<Metrics>,
     board: Mutex<Board>,
     /// Whether it is known which tenants were bound as they should be when this process began.
     pub(crate) bindings: OnceCell<()>,
@@ -42,6 +47,8 @@ pub(crate) struct Shared {
     renewed: Mutex<BTreeSet<String>>,
     /// The members that each tenant's bindings were made from, in this process.
     members: Mutex<BTreeMap<String, String>>,
+    /// What was deleted of late.
+    deletes: Mutex<Deletes>,
     fabric: Arc<Notify>,
     wake: mpsc::UnboundedSender<ObjectRef<Provider>>,
     woken: Mutex<Option<mpsc::UnboundedReceiver<ObjectRef<Provider>>>>,
@@ -92,10 +99,12 @@ impl Shared {
             rests: Rests::default(),
             homeless: Rests::default(),
             told: Told::default(),
+            metrics: Arc::default(),
             board: Mutex::new(Board::default()),
             bindings: OnceCell::new(),
             renewed: Mutex::default(),
             members: Mutex::new(BTreeMap::new()),
+            deletes: Mutex::default(),
             fabric: Arc::default(),
             wake,
             woken: Mutex::new(Some(woken)),
@@ -133,6 +142,21 @@ impl Shared {
             .lock()
             .expect("no code panics while it holds this lock");
         known.remove(tenant);
+    }
+
+    /// The Providers that hold deletes, by what is being deleted and what was of late.
+    pub(crate) fn guarded(&self, world: &World, now: &Time) -> BTreeMap<String, Guarded> {
+        let mut deletes = self
+            .deletes
+            .lock()
+            .expect("no code panics while it holds this lock");
+        deletes.note(world, now);
+        let held = deletes.judge(world, now);
+        for name in world.providers.keys() {
+            let count = held.get(name).map_or(0, |guarded| guarded.waiting);
+            self.metrics.guarded(name, count);
+        }
+        held
     }
 
     /// Asks for a pass over the objects. Any number of calls make one pass.

@@ -138,6 +138,9 @@ async fn pass_now(
     } else {
         return Ok(Action::await_change());
     };
+    shared.metrics.passed(name, next.is_ok());
+    let requests = session.router.requests() + session.cluster.requests();
+    shared.metrics.requested(name, requests);
     let wait = next?;
     shared.failures.succeeded(name);
     Ok(Action::requeue(wait))
@@ -148,6 +151,7 @@ async fn forget(context: &Context, name: &str) {
     context.sessions.lock().await.remove(name);
     context.shared.failures.succeeded(name);
     context.shared.breakers.closed(name);
+    context.shared.metrics.forget(name);
 }
 
 fn again(failed: &PassFailed, context: &Context) -> Action {

@@ -15,9 +15,11 @@ const BOUND: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_people_change_is_told_and_put_right_or_left_as_the_policy_says() -> Result<()> {
+    let metrics = free_address()?;
     let flags = ["--active-poll", "100", "--backoff", "200", "--poll", "1"];
+    let flags = flags.into_iter().chain(["--metrics", metrics.as_str()]);
     let site = Site::start(SiteOptions {
-        flags: flags.map(str::to_owned).to_vec(),
+        flags: flags.map(str::to_owned).collect(),
         ..SiteOptions::default()
     })
     .await?;
@@ -29,7 +31,33 @@ async fn what_people_change_is_told_and_put_right_or_left_as_the_policy_says() -
     an_observed_network_is_left_as_it_is(&site).await?;
     // Last: for 20 s after a proof of its configuration a row may be older than that.
     a_guest_is_put_right_within_the_poll_interval(&site).await?;
+    let text = read_metrics(&metrics).await?;
+    for line in [
+        "bitbuilder_drift_total{kind=\"Tenant\",provider=\"r1\"} 1",
+        "bitbuilder_drift_total{kind=\"Network\",provider=\"r1\"} 1",
+        "bitbuilder_drift_total{kind=\"Instance\",provider=\"c1\"} 2",
+        "bitbuilder_drift_total{kind=\"Instance\",provider=\"c2\"} 2",
+        "bitbuilder_orphans{provider=\"c1\"} 0",
+    ] {
+        assert!(text.contains(line), "{line} is not in {text}");
+    }
     site.stop().await
+}
+
+/// An address that nobody listens on just now.
+fn free_address() -> Result<String> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    Ok(listener.local_addr()?.to_string())
+}
+
+async fn read_metrics(address: &str) -> Result<String> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(address).await?;
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await?;
+    Ok(text)
 }
 
 /// A line of ours gone and two added below our node, one of them with a password.

@@ -79,6 +79,18 @@ pub struct Share {
     pub volumes: Count,
 }
 
+/// An object by its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Named {
+    /// Its kind, in small letters.
+    pub kind: &'static str,
+    /// Its namespace; empty for one of the whole cluster.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
 /// Everything at a glance.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -89,6 +101,10 @@ pub struct Report {
     pub providers: Option<Count>,
     /// Regions, where they may be seen.
     pub regions: Option<Count>,
+    /// Objects on whose targets somebody else changed something that is still so.
+    pub drifted: Vec<Named>,
+    /// Things with our mark and no object, where Providers may be seen.
+    pub orphans: Option<u64>,
     /// Everything that is not ready, and why.
     pub not_ready: Vec<Unready>,
 }
@@ -204,7 +220,14 @@ pub fn report(world: &World, asked: Option<&str>) -> Report {
         })
     };
     let mut not_ready = Vec::new();
+    let mut drifted = Vec::new();
     for kind in &kinds::KINDS {
+        let changed = all(kind.plural).iter().filter(|object| is_drifted(object));
+        drifted.extend(changed.map(|object| Named {
+            kind: kind.singular,
+            namespace: object::namespace(object).to_owned(),
+            name: object::name(object).to_owned(),
+        }));
         let seen = all(kind.plural).iter().filter(|object| {
             kind.kind != "Tenant" || asked.is_none_or(|asked| asked == namespace_of(object))
         });
@@ -214,8 +237,19 @@ pub fn report(world: &World, asked: Option<&str>) -> Report {
         tenants: shares.into_values().collect(),
         providers: total("providers"),
         regions: total("regions"),
+        drifted,
+        orphans: world.get("providers").map(|providers| {
+            let counts = providers
+                .iter()
+                .map(|p| object::at(p, "/status/orphanCount"));
+            counts.filter_map(|count| count?.as_u64()).sum()
+        }),
         not_ready,
     }
+}
+
+fn is_drifted(object: &Object) -> bool {
+    object::condition(object, "InSync").is_some_and(|c| c.status == "False")
 }
 
 impl Count {
@@ -264,7 +298,12 @@ impl Report {
             "tenant" => names.contains(&one.name),
             _ => spaces.contains(one.namespace.as_str()),
         });
+        self.drifted.retain(|one| match one.kind {
+            "tenant" => names.contains(&one.name),
+            _ => spaces.contains(one.namespace.as_str()),
+        });
         self.providers = None;
+        self.orphans = None;
         self.regions = None;
         self
     }
@@ -310,6 +349,20 @@ fn tell(report: &Report, session: &Session, out: &mut Out) -> Result<(), Failure
     if !below.is_empty() {
         out.line("")?;
         out.line(&below.join(", "))?;
+    }
+    if !report.drifted.is_empty() {
+        let names = report.drifted.iter().take(5);
+        let names: Vec<String> = names.map(|n| format!("{}/{}", n.kind, n.name)).collect();
+        let text = format!(
+            "{} changed by somebody else and not put right: {}",
+            report.drifted.len(),
+            names.join(", ")
+        );
+        out.text_toned("", Tone::Waiting, &text)?;
+    }
+    if let Some(count) = report.orphans.filter(|count| *count > 0) {
+        let text = format!("{count} things without an object: see bbctl describe providers");
+        out.text_toned("", Tone::Waiting, &text)?;
     }
     if report.not_ready.is_empty() {
         let tone = Tone::Good;

@@ -233,16 +233,17 @@ fn merge(drift: &mut Drift, difference: &Difference) {
     drift.more = shown.more;
 }
 
-/// Whether what is on an object's targets is what was put there.
+/// Whether what is on an object's targets is what was put there. `observed` says of a target
+/// whether what differs is left as it is.
 #[must_use]
 pub fn in_sync(
     drift: &[Drift],
     programmed: &Verdict,
-    observe: bool,
+    observed: impl Fn(&str) -> bool,
     conditions: &[Condition],
 ) -> Verdict {
     if let Some(open) = drift.iter().find(|d| d.corrected.is_none()) {
-        let what = if observe {
+        let what = if observed(&open.target) {
             "managementPolicy is Observe: it is left as it is"
         } else {
             "it is being put right"
@@ -280,13 +281,17 @@ fn told(drift: &Drift) -> String {
 
 /// What to tell of a change in what is recorded: a sentence, and whether it is a warning.
 #[must_use]
-pub fn news(before: &[Drift], after: &[Drift], observe: bool) -> Option<(Reason, String)> {
+pub fn news(
+    before: &[Drift],
+    after: &[Drift],
+    observed: impl Fn(&str) -> bool,
+) -> Option<(Reason, String)> {
     let old = |drift: &Drift| before.iter().find(|b| b.target == drift.target);
     let begun = after
         .iter()
         .find(|d| old(d).is_none_or(|b| b.since != d.since));
     if let Some(drift) = begun {
-        let what = match (&drift.corrected, observe) {
+        let what = match (&drift.corrected, observed(&drift.target)) {
             (Some(_), _) => "it was put right",
             (None, true) => "managementPolicy is Observe: it is left as it is",
             (None, false) => "it is being put right",

@@ -9,6 +9,7 @@ mod allocate_tests;
 pub mod breaker;
 pub mod bucket;
 pub mod drift;
+pub mod guard;
 pub mod objects;
 pub mod outcome;
 pub mod outside;

@@ -82,6 +82,14 @@ pub struct Counts {
     pub others: u64,
 }
 
+impl Counts {
+    /// All of them.
+    #[must_use]
+    pub const fn all(self) -> u64 {
+        self.reads + self.configures + self.saves + self.others
+    }
+}
+
 /// The address in its one form, or what is wrong with it.
 pub(crate) fn base_url(text: &str) -> Result<String, String> {
     let url = Url::parse(text).map_err(|error| format!("the address is none: {error}"))?;

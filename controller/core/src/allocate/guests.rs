@@ -74,6 +74,9 @@ impl Stock {
             }
         }
         for instance in resolved.instances.values() {
+            let adopted = instance.adopts.map(Vmid::get);
+            let of_cluster = stock.vmids.entry(instance.cluster.clone()).or_default();
+            of_cluster.extend(adopted);
             for nic in &instance.nics {
                 let wanted = nic.wanted.map(u32::from);
                 let addresses = stock.addresses.entry(nic.network.clone()).or_default();
@@ -165,7 +168,7 @@ fn instance_grant(
             ),
         });
     }
-    let vmid = match instance.vmid {
+    let vmid = match instance.vmid.or(instance.adopts) {
         Some(vmid) => vmid.get(),
         None => free_vmid(world, resolved, &instance.cluster, stock, grants)?,
     };

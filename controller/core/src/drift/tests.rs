@@ -173,8 +173,8 @@ fn after_a_restart_open_drift_stays_open_until_the_target_is_as_asked() {
 fn the_condition_and_the_event_say_what_it_was_and_what_becomes_of_it() {
     let yes = Verdict::yes(Reason::Programmed, "");
     let no = Verdict::no(Reason::Pending, "");
-    assert_eq!(in_sync(&[], &no, false, &[]).holds, None);
-    assert_eq!(in_sync(&[], &yes, false, &[]).reason, Reason::InSync);
+    assert_eq!(in_sync(&[], &no, |_| false, &[]).holds, None);
+    assert_eq!(in_sync(&[], &yes, |_| false, &[]).reason, Reason::InSync);
     let mut drift = Vec::new();
     record(
         &mut drift,
@@ -183,27 +183,30 @@ fn the_condition_and_the_event_say_what_it_was_and_what_becomes_of_it() {
         false,
         &at(1),
     );
-    let open = in_sync(&drift, &yes, false, &[]);
+    let open = in_sync(&drift, &yes, |_| false, &[]);
     assert_eq!((open.holds, open.reason), (Some(false), Reason::Drifted));
     assert_eq!(
         open.message,
         "somebody else changed it on r1: `- a`, `+ b` and 1 more, see status.drift; it is being put right"
     );
     assert!(
-        in_sync(&drift, &yes, true, &[])
+        in_sync(&drift, &yes, |_| true, &[])
             .message
             .ends_with("left as it is")
     );
-    assert_eq!(news(&[], &drift, false).unwrap().0, Reason::Drifted);
-    assert_eq!(news(&drift, &drift, false), None);
+    assert_eq!(news(&[], &drift, |_| false).unwrap().0, Reason::Drifted);
+    assert_eq!(news(&drift, &drift, |_| false), None);
     let before = drift.clone();
     record(&mut drift, "r1", None, true, &at(9));
-    let closed = in_sync(&drift, &yes, false, &[]);
+    let closed = in_sync(&drift, &yes, |_| false, &[]);
     assert_eq!(
         (closed.holds, closed.reason),
         (Some(true), Reason::Corrected)
     );
-    assert_eq!(news(&before, &drift, false).unwrap().0, Reason::Corrected);
-    let at_once = news(&[], &drift, false).unwrap();
+    assert_eq!(
+        news(&before, &drift, |_| false).unwrap().0,
+        Reason::Corrected
+    );
+    let at_once = news(&[], &drift, |_| false).unwrap();
     assert!(at_once.0 == Reason::Drifted && at_once.1.ends_with("put right"));
 }

@@ -76,6 +76,7 @@ impl At<'_> {
         let fate = match (deleting(object), object.spec.deletion()) {
             _ if paused(object) => Fate::Hold,
             (true, _) if object.spec.deletion_protection => Fate::Hold,
+            (true, DeletionPolicy::Delete) if self.guarded() => Fate::Hold,
             (true, DeletionPolicy::Delete) => Fate::Destroy,
             (true, DeletionPolicy::Orphan) => Fate::Release,
             (false, _) => Fate::Keep,
@@ -124,10 +125,21 @@ impl At<'_> {
         Some(guest)
     }
 
-    /// The UIDs of all instances but one.
+    /// Nothing is destroyed here before a person confirms it.
+    fn guarded(&self) -> bool {
+        self.resolved.guarded.contains_key(self.name)
+    }
+
+    /// The UIDs of all instances but one, also of those that cannot be understood.
     fn others(&self, but: &str) -> BTreeSet<String> {
         let all = self.world.instances.values().map(|i| uid(i.as_ref()));
-        all.filter(|other| other != but).collect()
+        let unread = self
+            .world
+            .unread
+            .0
+            .values()
+            .map(|object| object.uid.clone());
+        all.chain(unread).filter(|other| other != but).collect()
     }
 
     /// What kind of guest an object that is not understood just now is.
@@ -252,6 +264,7 @@ impl At<'_> {
             (false, _) => understood.map_or(Fate::Hold, |_| Fate::Keep),
             // Somebody still names it: it stays until they do not.
             (true, _) if user.is_some() => Fate::Keep,
+            (true, ReclaimPolicy::Delete) if self.guarded() => Fate::Hold,
             (true, ReclaimPolicy::Delete) => Fate::Destroy,
             (true, ReclaimPolicy::Retain) => Fate::Release,
         };

@@ -41,7 +41,8 @@ pub fn router(world: &World, resolved: &Resolved, name: &str, installation: &str
     let mut vrfs_in_use: BTreeSet<&str> = BTreeSet::new();
     for (key, network) in &world.networks {
         let observe = network.spec.management_policy == ManagementPolicy::Observe;
-        let want = if paused(network.as_ref()) || (observe && deleting(network.as_ref())) {
+        let held = observe || resolved.guarded.contains_key(name);
+        let want = if paused(network.as_ref()) || (held && deleting(network.as_ref())) {
             Want::Untouched
         } else {
             at.network(key).unwrap_or_else(|| {

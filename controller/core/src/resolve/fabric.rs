@@ -82,6 +82,8 @@ pub struct ClusterR {
     pub leaving: bool,
     /// The tenants that may use it; empty means all.
     pub tenants: Vec<String>,
+    /// The VMIDs of guests that a tenant may take over.
+    pub adoptable: BTreeMap<String, Vec<(u32, u32)>>,
 }
 
 /// An image, understood.
@@ -107,6 +109,15 @@ pub enum ImageKind {
 }
 
 impl ClusterR {
+    /// Whether a tenant may take a guest over.
+    #[must_use]
+    pub fn may_adopt(&self, tenant: &str, vmid: Vmid) -> bool {
+        let ranges = self.adoptable.get(tenant).into_iter().flatten();
+        ranges
+            .into_iter()
+            .any(|(first, last)| (*first..=*last).contains(&vmid.get()))
+    }
+
     /// The storage of a class; of the first class where none is named.
     #[must_use]
     pub fn storage(&self, class: Option<&str>) -> Option<&str> {
@@ -264,8 +275,22 @@ fn cluster_of(
         observe_only: spec.management_policy == ManagementPolicy::Observe,
         leaving: deleting(provider),
         tenants: spec.tenants.clone(),
+        adoptable: proxmox
+            .adoptable
+            .iter()
+            .map(|grant| (grant.tenant.clone(), ranges(&grant.vmids)))
+            .collect(),
     };
     Ok((cluster, problem))
+}
+
+/// Numbers and ranges of numbers; what is neither lets nobody take anything over.
+fn ranges(texts: &[String]) -> Vec<(u32, u32)> {
+    let range = |text: &String| {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        Some((first.parse().ok()?, last.parse().ok()?))
+    };
+    texts.iter().filter_map(range).collect()
 }
 
 /// An image; `None` where it says neither what to clone nor what to unpack.

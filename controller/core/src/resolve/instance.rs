@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use bb_crds::Instance;
+use bb_crds::ids::Vmid;
 use bb_crds::instance::InstanceType;
 use kube::ResourceExt;
 
@@ -17,14 +18,20 @@ use crate::world::{Key, World, deleting, uid};
 /// Which instance has which address of which network, and on which card.
 type Taken = BTreeMap<(Key, Ipv4Addr), (Key, String)>;
 
+/// Which instance has which guest of which cluster.
+type Guests = BTreeMap<(String, Vmid), Key>;
+
 pub(super) fn resolve(world: &World, resolved: &mut Resolved) {
     let users = volume::users(world);
     let mut load: BTreeMap<String, usize> = BTreeMap::new();
     let mut taken: Taken = BTreeMap::new();
+    let mut guests: Guests = BTreeMap::new();
     for (key, instance) in &world.instances {
         let status = instance.status.as_ref();
         if let Some(cluster) = status.and_then(|s| s.cluster.as_ref()) {
             *load.entry(cluster.clone()).or_default() += 1;
+            let vmid = recorded_vmid(status.and_then(|s| s.provider_id.as_deref()));
+            guests.extend(vmid.map(|vmid| ((cluster.clone(), vmid), key.clone())));
         }
         for nic in status.iter().flat_map(|s| &s.addresses) {
             if let Ok(address) = nic.address.parse() {
@@ -33,6 +40,13 @@ pub(super) fn resolve(world: &World, resolved: &mut Resolved) {
                     .entry((network, address))
                     .or_insert_with(|| (key.clone(), nic.name.clone()));
             }
+        }
+    }
+    for (namespace, holds) in world.unread.holds() {
+        for (cluster, vmid) in &holds.vmids {
+            let vmid = Vmid::try_from(*vmid).ok();
+            let whose = Key::new(namespace, "(one that cannot be understood)");
+            guests.extend(vmid.map(|vmid| ((cluster.clone(), vmid), whose)));
         }
     }
     let mut by_age: Vec<(&Key, &Arc<Instance>)> = world.instances.iter().collect();
@@ -48,7 +62,7 @@ pub(super) fn resolve(world: &World, resolved: &mut Resolved) {
             instance,
             users: &users,
         };
-        match reading.instance(&load, &mut taken) {
+        match reading.instance(&load, &mut taken, &mut guests) {
             Ok(understood) => {
                 if understood.vmid.is_none() {
                     *load.entry(understood.cluster.clone()).or_default() += 1;
@@ -75,6 +89,7 @@ impl Reading<'_> {
         &self,
         load: &BTreeMap<String, usize>,
         taken: &mut Taken,
+        guests: &mut Guests,
     ) -> Result<InstanceR, Problem> {
         let spec = &self.instance.spec;
         let status = self.instance.status.clone().unwrap_or_default();
@@ -84,6 +99,10 @@ impl Reading<'_> {
         let networks = self.networks()?;
         let volumes = self.volumes()?;
         let cluster = self.cluster(&networks, &volumes, load)?;
+        let adopts = self.adopts();
+        if let Some(vmid) = adopts {
+            self.claim(vmid, &cluster, guests)?;
+        }
         let image = self.image(&cluster)?;
         let nics = self.nics(&networks, taken)?;
         let memory_mib = spec
@@ -111,6 +130,7 @@ impl Reading<'_> {
             ssh_keys: spec.ssh_keys.clone(),
             power: spec.power,
             vmid: recorded_vmid(status.provider_id.as_deref()),
+            adopts,
         })
     }
 
@@ -245,6 +265,9 @@ impl Reading<'_> {
                 )));
             }
         }
+        if let Some(vmid) = self.adopts() {
+            self.where_it_may_adopt(vmid, &mut places)?;
+        }
         if status.is_none_or(|s| s.cluster.is_none()) {
             self.without_leaving(&mut places)?;
         }
@@ -292,6 +315,57 @@ impl Reading<'_> {
                 names(offered.into_iter())
             ))
         })
+    }
+
+    /// The VMID of the guest that it takes over.
+    fn adopts(&self) -> Option<Vmid> {
+        let adopt = self.instance.spec.adopt.as_ref()?;
+        Vmid::try_from(u32::try_from(adopt.vmid).ok()?).ok()
+    }
+
+    /// The one cluster on which an operator lets the tenant take this guest over. Once it was,
+    /// it is the Instance's, whatever the Provider says.
+    fn where_it_may_adopt(
+        &self,
+        vmid: Vmid,
+        places: &mut BTreeSet<&String>,
+    ) -> Result<(), Problem> {
+        let status = self.instance.status.as_ref();
+        if status.is_some_and(|s| s.applied.is_some()) {
+            return Ok(());
+        }
+        let tenant = &self.key.namespace;
+        places.retain(|name| self.resolved.clusters[*name].may_adopt(tenant, vmid));
+        let zone = self.instance.spec.placement.as_ref();
+        let zone = zone.and_then(|p| p.zone.as_ref());
+        let named = |name: &&String| zone.is_none_or(|z| self.resolved.clusters[*name].zone == *z);
+        match places.iter().filter(|name| named(name)).count() {
+            0 => Err(Problem::not_allowed(format!(
+                "spec.adopt.vmid: no cluster here lets this tenant adopt VMID {vmid}; an operator must add it to spec.proxmox.adoptable of the cluster's Provider"
+            ))),
+            1 => Ok(()),
+            _ => Err(Problem::invalid(format!(
+                "spec.adopt.vmid: several clusters let this tenant adopt VMID {vmid}; say which by spec.placement.zone"
+            ))),
+        }
+    }
+
+    /// Takes a guest for this instance, if no other has it.
+    fn claim(&self, vmid: Vmid, cluster: &str, guests: &mut Guests) -> Result<(), Problem> {
+        let first = guests
+            .entry((cluster.to_owned(), vmid))
+            .or_insert_with(|| self.key.clone());
+        if first == self.key {
+            return Ok(());
+        }
+        let whose = if first.namespace == self.key.namespace {
+            format!("Instance `{}`'s", first.name)
+        } else {
+            "another tenant's".to_owned()
+        };
+        Err(Problem::conflict(format!(
+            "spec.adopt.vmid: VMID {vmid} is {whose}; name another guest, or delete that Instance"
+        )))
     }
 
     /// Nothing new is put on a cluster whose Provider is being deleted: it would never go.

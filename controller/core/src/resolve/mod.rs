@@ -11,6 +11,7 @@ use bb_crds::{ConditionType, Reason};
 use ipnet::Ipv4Net;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use crate::guard::Guarded;
 use crate::world::{Key, Uid, Users, World};
 
 mod fabric;
@@ -75,6 +76,14 @@ impl Problem {
         }
     }
 
+    fn conflict(message: impl Into<String>) -> Self {
+        Self {
+            on: ConditionType::Accepted,
+            reason: Reason::Conflict,
+            message: message.into(),
+        }
+    }
+
     fn waiting(message: impl Into<String>) -> Self {
         Self {
             on: ConditionType::ResolvedRefs,
@@ -105,6 +114,8 @@ pub struct Resolved {
     pub instances: BTreeMap<Key, InstanceR>,
     /// Why the others cannot.
     pub problems: BTreeMap<Id, Problem>,
+    /// The Providers on which nothing is destroyed before a person confirms it.
+    pub guarded: BTreeMap<String, Guarded>,
 }
 
 /// A Network, understood.
@@ -224,6 +235,8 @@ pub struct InstanceR {
     pub power: Power,
     /// The recorded VMID.
     pub vmid: Option<Vmid>,
+    /// The VMID of the guest that it takes over.
+    pub adopts: Option<Vmid>,
 }
 
 /// A card of an instance.

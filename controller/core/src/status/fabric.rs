@@ -1,14 +1,21 @@
 //! Turns contact, versions and what is given out into the status of Regions and Providers.
 
+use std::collections::BTreeSet;
+
 use bb_crds::condition::Verdict;
 use bb_crds::region::Usage;
-use bb_crds::{ConditionType, Provider, Reason, Region};
+use bb_crds::{ConditionType, Provider, ProviderStatus, Reason, Region};
 use itertools::Itertools;
 
-use super::{Change, FinalizerOp, Known, accepted_and_resolved, change as write, differs, judge};
+use super::{
+    Change, FinalizerOp, Known, Note, accepted_and_resolved, change as write, differs, judge,
+};
 use crate::outcome::{ClaimState, Contact};
 use crate::resolve::Id;
 use crate::world::{deleting, finalized, uid};
+
+/// So many orphans are named in a status; all are counted.
+const ORPHANS: usize = 50;
 
 pub(super) fn region(known: &Known<'_>, name: &str, object: &Region) -> Option<Change> {
     let id = Id::Region(name.to_owned());
@@ -127,7 +134,9 @@ pub(super) fn provider(known: &Known<'_>, name: &str, object: &Provider) -> Opti
     }
     if contact == Some(&Contact::Good) {
         let orphans = router.map(|r| &r.orphans).or(cluster.map(|c| &c.orphans));
-        new.orphans = orphans.cloned().unwrap_or_default();
+        let orphans = orphans.map_or(&[][..], Vec::as_slice);
+        new.orphans = orphans.iter().take(ORPHANS).cloned().collect();
+        new.orphan_count = Some(i64::try_from(orphans.len()).unwrap_or(i64::MAX));
     }
     let problem = known.resolved.problems.get(&id);
     let underlay = router.and_then(|r| r.trouble.as_deref().or(r.underlay.as_deref()));
@@ -136,7 +145,12 @@ pub(super) fn provider(known: &Known<'_>, name: &str, object: &Provider) -> Opti
         .or(cluster.map(|c| c.left_alone));
     let left_alone = left_alone.unwrap_or_default();
     let (reachable, authorized) = contact_verdicts(contact, left_alone, &new.missing_privileges);
+    let guarded = known.resolved.guarded.get(name).map(|g| &g.message);
     let ready = match (problem, underlay) {
+        // Before all else: what is recorded here holds the deletes after a restart as well.
+        _ if guarded.is_some() => {
+            Verdict::no(Reason::Guarded, guarded.cloned().unwrap_or_default())
+        }
         _ if deleting(object) => Verdict::no(Reason::Waiting, format!("in use by {users}")),
         (Some(problem), _) => Verdict::no(problem.reason, &problem.message),
         _ if reachable.holds != Some(true) => reachable.clone(),
@@ -151,7 +165,8 @@ pub(super) fn provider(known: &Known<'_>, name: &str, object: &Provider) -> Opti
         verdicts.push((ConditionType::Reachable, reachable));
         verdicts.push((ConditionType::Authorized, authorized));
     }
-    if contact.is_some() || old.conditions.is_empty() || problem.is_some() || deleting(object) {
+    let certain = problem.is_some() || deleting(object) || guarded.is_some();
+    if contact.is_some() || old.conditions.is_empty() || certain {
         verdicts.push((ConditionType::Ready, ready));
     }
     let event = judge(
@@ -160,7 +175,26 @@ pub(super) fn provider(known: &Known<'_>, name: &str, object: &Provider) -> Opti
         object.metadata.generation,
         known.now,
     );
-    write(id, finalizer, differs(object.status.as_ref(), &new), event)
+    let note = more_orphans(&old, &new);
+    let status = differs(object.status.as_ref(), &new);
+    write(id, finalizer, status, event.into_iter().chain(note))
+}
+
+/// What to tell where there are more things without an object than before.
+fn more_orphans(old: &ProviderStatus, new: &ProviderStatus) -> Option<Note> {
+    let count = new
+        .orphan_count
+        .filter(|n| *n > old.orphan_count.unwrap_or(0))?;
+    let known: BTreeSet<&String> = old.orphans.iter().collect();
+    let mut fresh = new.orphans.iter().filter(|orphan| !known.contains(orphan));
+    let example = fresh.next().or(new.orphans.first())?;
+    Some(Note {
+        warning: true,
+        reason: Reason::Orphaned,
+        message: format!(
+            "{count} things with our mark have no object, such as {example}; they are left alone, see status.orphans"
+        ),
+    })
 }
 
 fn contact_verdicts(

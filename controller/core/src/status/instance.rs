@@ -1,12 +1,13 @@
 //! Turns what a cluster found into the status of an Instance.
 
 use bb_crds::condition::Verdict;
+use bb_crds::instance::DeletionPolicy;
 use bb_crds::provider::ManagementPolicy;
 use bb_crds::{ConditionType, Instance, InstanceStatus, Preview, Reason};
 
 use super::{
     Change, FinalizerOp, Known, Look, change as write, cluster_trouble, differs, five,
-    follow_drift, held_back, in_doubt, judge, problem_of, recorded,
+    follow_drift, guarded, held_back, in_doubt, is_observed, judge, problem_of, recorded,
 };
 use crate::drift::in_sync;
 use crate::outcome::ClusterOutcome;
@@ -43,7 +44,7 @@ pub(super) fn change(known: &Known<'_>, key: &Key, object: &Instance) -> Option<
         None if programmed.holds == Some(true) => networks_ready(known, key),
         None => programmed.clone(),
     };
-    let observe = object.spec.management_policy == ManagementPolicy::Observe;
+    let policy = object.spec.management_policy;
     let cluster = new.cluster.clone();
     let looks = cluster.iter().map(|cluster| Look {
         target: cluster,
@@ -51,8 +52,9 @@ pub(super) fn change(known: &Known<'_>, key: &Key, object: &Instance) -> Option<
         settled: report.is_some_and(as_asked),
     });
     let looks: Vec<Look<'_>> = looks.collect();
-    let note = follow_drift(known, &mut new.drift, &looks, observe);
-    let sync = in_sync(&new.drift, &programmed, observe, &old.conditions);
+    let note = follow_drift(known, &mut new.drift, &looks, policy);
+    let observed = |target: &str| is_observed(known, policy, target);
+    let sync = in_sync(&new.drift, &programmed, observed, &old.conditions);
     let verdicts = five(problem, programmed, ready, sync);
     let event = judge(
         &mut new.conditions,
@@ -168,6 +170,23 @@ fn pending(new: &InstanceStatus) -> Verdict {
     }
 }
 
+/// Whether every router of a network runs it. One that is held back does what it did before it
+/// was, whatever else is asked of it now.
+fn is_in_place(known: &Known<'_>, network: &Key) -> bool {
+    let Some(object) = known.world.networks.get(network) else {
+        return false;
+    };
+    let Some(status) = &object.status else {
+        return false;
+    };
+    let programmed = ConditionType::Programmed.as_str();
+    let mut conditions = status.conditions.iter();
+    let held =
+        paused(object.as_ref()) || object.spec.management_policy == ManagementPolicy::Observe;
+    let ran = !status.targets.is_empty() && status.targets.iter().all(|t| t.applied.is_some());
+    conditions.any(|c| c.type_ == programmed && c.status == "True") || (held && ran)
+}
+
 fn networks_ready(known: &Known<'_>, key: &Key) -> Verdict {
     let nics = known
         .resolved
@@ -175,18 +194,7 @@ fn networks_ready(known: &Known<'_>, key: &Key) -> Verdict {
         .get(key)
         .map(|i| i.nics.as_slice())
         .unwrap_or_default();
-    let waiting = nics.iter().find(|nic| {
-        let status = known
-            .world
-            .networks
-            .get(&nic.network)
-            .and_then(|n| n.status.as_ref());
-        !status.is_some_and(|s| {
-            s.conditions
-                .iter()
-                .any(|c| c.type_ == ConditionType::Programmed.as_str() && c.status == "True")
-        })
-    });
+    let waiting = nics.iter().find(|nic| !is_in_place(known, &nic.network));
     match waiting {
         None => Verdict::yes(Reason::Ready, ""),
         Some(nic) => Verdict::no(
@@ -210,6 +218,11 @@ fn going(
             Reason::Protected,
             "spec.deletionProtection is true: set it to false to let the guest go",
         );
+    }
+    if object.spec.deletion() == DeletionPolicy::Delete
+        && let Some(held) = guarded(known, old.cluster.iter())
+    {
+        return held;
     }
     if let Some(GuestState::Held { reason, message }) = report.map(|r| &r.state) {
         return Verdict::no(*reason, message);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bb_crds::condition::{Verdict, set_condition};
+use bb_crds::provider::ManagementPolicy;
 use bb_crds::{ConditionType, Drift, Reason};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::ResourceExt;
@@ -11,6 +12,7 @@ use serde_json::Value;
 
 use crate::allocate::Grants;
 use crate::drift::{self, Found};
+use crate::guard;
 use crate::outcome::{Asked, ClaimState, Contact, Outcomes};
 use crate::resolve::{Id, Problem, Resolved};
 use crate::world::{Key, Uid, World};
@@ -199,6 +201,17 @@ fn cluster_trouble(known: &Known<'_>, cluster: Option<&String>) -> Option<Verdic
     }
 }
 
+/// Why an object that is deleted stays on one of its Providers: so much else is, too.
+fn guarded<'a>(
+    known: &Known<'_>,
+    mut providers: impl Iterator<Item = &'a String>,
+) -> Option<Verdict> {
+    let name = providers.find(|name| known.resolved.guarded.contains_key(*name))?;
+    let provider = known.world.providers.get(name)?;
+    let words = guard::words(name, &provider.spec.delete_guard);
+    Some(Verdict::no(Reason::Guarded, words))
+}
+
 /// Why an object that is deleted and paused stays.
 fn held_back() -> Verdict {
     Verdict::no(
@@ -281,7 +294,7 @@ fn follow_drift(
     known: &Known<'_>,
     recorded: &mut Vec<Drift>,
     looks: &[Look<'_>],
-    observe: bool,
+    policy: ManagementPolicy,
 ) -> Option<Note> {
     let before = recorded.clone();
     // A target that no longer takes part has nothing of it to differ.
@@ -289,12 +302,21 @@ fn follow_drift(
     for look in looks {
         drift::record(recorded, look.target, look.found, look.settled, known.now);
     }
-    let (reason, message) = drift::news(&before, recorded, observe)?;
+    let (reason, message) = drift::news(&before, recorded, |target| {
+        is_observed(known, policy, target)
+    })?;
     Some(Note {
         warning: reason == Reason::Drifted,
         reason,
         message,
     })
+}
+
+/// Whether nothing is put right on a target, by the policy of the object or of the Provider.
+fn is_observed(known: &Known<'_>, policy: ManagementPolicy, target: &str) -> bool {
+    let provider = known.world.providers.get(target);
+    let whole = provider.map(|p| p.spec.management_policy);
+    policy == ManagementPolicy::Observe || whole == Some(ManagementPolicy::Observe)
 }
 
 /// What routers found of one object.

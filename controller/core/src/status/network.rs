@@ -4,15 +4,14 @@ use std::collections::BTreeSet;
 
 use bb_crds::condition::Verdict;
 use bb_crds::network::TargetState;
-use bb_crds::provider::ManagementPolicy;
 use bb_crds::region::Usage;
 use bb_crds::{ConditionType, Network, NetworkStatus, Reason};
 use itertools::Itertools;
 
 use super::{
-    Change, FinalizerOp, Known, change as write, claim_state, differs, five, follow_drift,
-    held_back, in_doubt, judge, kept_by_router, looked_at, looks_at_routers, problem_of,
-    router_trouble, routers_of,
+    Change, FinalizerOp, Known, change as write, claim_state, differs, five, follow_drift, guarded,
+    held_back, in_doubt, is_observed, judge, kept_by_router, looked_at, looks_at_routers,
+    problem_of, router_trouble, routers_of,
 };
 use crate::allocate::capacity;
 use crate::drift::{self, in_sync};
@@ -55,13 +54,14 @@ pub(super) fn change(known: &Known<'_>, key: &Key, object: &Network) -> Option<C
         None if programmed.holds == Some(true) => Verdict::yes(Reason::Ready, ""),
         None => programmed.clone(),
     };
-    let observe = object.spec.management_policy == ManagementPolicy::Observe;
+    let policy = object.spec.management_policy;
     let note = understood.and_then(|network| {
         let routers: BTreeSet<&String> = network.trunks.iter().map(|t| &t.key.router).collect();
         let looks = looks_at_routers(known, routers.into_iter(), &network.uid);
-        follow_drift(known, &mut new.drift, &looks, observe)
+        follow_drift(known, &mut new.drift, &looks, policy)
     });
-    let sync = in_sync(&new.drift, &programmed, observe, &old.conditions);
+    let observed = |target: &str| is_observed(known, policy, target);
+    let sync = in_sync(&new.drift, &programmed, observed, &old.conditions);
     let verdicts = five(problem, programmed, ready, sync);
     let event = judge(
         &mut new.conditions,
@@ -222,6 +222,9 @@ fn waiting_to_go(known: &Known<'_>, key: &Key, uid: &str, old: &NetworkStatus) -
         .take(5)
         .join(", ");
     if users.is_empty() {
+        if let Some(held) = guarded(known, old.vlans.iter().map(|v| &v.router)) {
+            return held;
+        }
         let region = old.region.as_deref().unwrap_or_default();
         return match kept_by_router(known, region, uid) {
             Some((reason, message)) => Verdict::no(reason, message),

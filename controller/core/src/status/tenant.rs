@@ -1,13 +1,14 @@
 //! Turns the namespace and what the routers found into the status of a Tenant.
 
 use bb_crds::condition::Verdict;
+use bb_crds::provider::ManagementPolicy;
 use bb_crds::{ConditionType, Reason, Tenant, TenantStatus};
 use itertools::Itertools;
 
 use super::{
     Change, FinalizerOp, Known, accepted_and_resolved, change as write, claim_state, differs,
-    follow_drift, held_back, judge, kept_by_router, looked_at, looks_at_routers, recorded,
-    router_trouble, routers_of,
+    follow_drift, held_back, is_observed, judge, kept_by_router, looked_at, looks_at_routers,
+    recorded, router_trouble, routers_of,
 };
 use crate::drift::in_sync;
 use crate::outcome::ClaimState;
@@ -50,12 +51,14 @@ pub(super) fn change(known: &Known<'_>, name: &str, object: &Tenant) -> Option<C
     } else {
         programmed.clone()
     };
+    let policy = ManagementPolicy::Manage;
     let owner = uid(object);
     let routers = known.resolved.routers.keys();
     let routers = routers.filter(|router| known.asked.wanted(router, &owner));
     let looks = looks_at_routers(known, routers, &owner);
-    let note = follow_drift(known, &mut new.drift, &looks, false);
-    let sync = in_sync(&new.drift, &programmed, false, &old.conditions);
+    let note = follow_drift(known, &mut new.drift, &looks, policy);
+    let observed = |target: &str| is_observed(known, policy, target);
+    let sync = in_sync(&new.drift, &programmed, observed, &old.conditions);
     let verdicts = [
         accepted,
         resolved,

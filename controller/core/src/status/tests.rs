@@ -420,3 +420,97 @@ fn a_finalizer_that_somebody_took_away_comes_back() {
     assert_eq!(change.finalizer, Some(FinalizerOp::Add));
     assert_eq!(change.status, None);
 }
+
+#[test]
+fn a_network_that_is_held_back_takes_nothing_from_its_instances() {
+    let mut kit = full();
+    let machine = instance("acme/pg");
+    assert!(kit.ready(&machine));
+    kit.pause(&network("acme/web"));
+    kit.settle();
+    assert!(!kit.ready(&network("acme/web")));
+    assert!(
+        kit.ready(&machine),
+        "{:?}",
+        kit.condition(&machine, "Ready")
+    );
+    kit.restart();
+    kit.settle();
+    assert!(kit.ready(&machine));
+    kit.resume(&network("acme/web"));
+    kit.set(&network("acme/web"), "managementPolicy", json!("Observe"));
+    kit.settle();
+    assert!(kit.ready(&machine) && kit.ready(&network("acme/web")));
+    // One that never was on a router does not come to be in place by being held back.
+    let web = network("acme/new");
+    kit.network(
+        "acme/new",
+        json!({"ipv4": {"prefix": "10.77.0.0/24"}, "managementPolicy": "Observe"}),
+    );
+    kit.machine("acme/waits", "new");
+    kit.settle();
+    assert!(!kit.ready(&web) && !kit.ready(&instance("acme/waits")));
+}
+
+#[test]
+fn drift_on_a_router_is_recorded_told_and_put_right_and_survives_a_restart() {
+    let mut kit = full();
+    let id = network("acme/db");
+    let vif = |kit: &Kit| {
+        let vlan = kit.status(&id, "/vlans/0/vlan").to_string();
+        ["interfaces", "ethernet", "eth2", "vif"]
+            .into_iter()
+            .map(str::to_owned)
+            .chain([vlan])
+            .collect::<Vec<_>>()
+    };
+    for restarted in [false, true] {
+        let mut line = vif(&kit);
+        line.extend(["mtu", "1400"].map(str::to_owned));
+        kit.routers
+            .get_mut("r1")
+            .unwrap()
+            .running
+            .insert(line.clone());
+        if restarted {
+            // Nothing but the record tells what was there before.
+            kit.restart();
+        }
+        kit.wait(60);
+        kit.events.clear();
+        kit.settle();
+        assert!(!kit.routers["r1"].running.contains(&line));
+        assert_eq!(kit.condition(&id, "InSync").1, "Corrected");
+        assert_eq!(
+            kit.status(&id, "/drift/0/lines"),
+            json!([format!("- {}", line.join(" "))])
+        );
+        let told = kit.events.iter().filter(|(of, _)| *of == id);
+        let told: Vec<Reason> = told.map(|(_, note)| note.reason).collect();
+        assert_eq!(told, [Reason::Drifted], "restarted: {restarted}");
+        assert!(kit.ready(&id));
+    }
+}
+
+#[test]
+fn orphans_are_named_up_to_a_bound_counted_and_told_of_when_there_are_more() {
+    let mut kit = full();
+    let many = |count: usize| {
+        (0..count)
+            .map(|n| format!("vrf name bb{n} (of gone)"))
+            .collect()
+    };
+    kit.visit("r1");
+    for (count, told) in [(60, 1), (60, 0), (10, 0), (11, 1)] {
+        kit.events.clear();
+        kit.outcomes.router("r1").orphans = many(count);
+        kit.reconcile();
+        assert_eq!(kit.status(&provider("r1"), "/orphanCount"), json!(count));
+        let shown = kit.status(&provider("r1"), "/orphans");
+        assert_eq!(shown.as_array().unwrap().len(), count.min(50));
+        let events = kit.events.iter();
+        let of =
+            events.filter(|(id, note)| *id == provider("r1") && note.reason == Reason::Orphaned);
+        assert_eq!(of.count(), told, "{count}");
+    }
+}

@@ -1,13 +1,12 @@
 //! Turns what a cluster found into the status of a Volume.
 
 use bb_crds::condition::Verdict;
-use bb_crds::provider::ManagementPolicy;
-use bb_crds::volume::AttachedTo;
+use bb_crds::volume::{AttachedTo, ReclaimPolicy};
 use bb_crds::{ConditionType, Reason, Volume, VolumeStatus};
 
 use super::{
     Change, FinalizerOp, Known, Look, change as write, cluster_trouble, differs, five,
-    follow_drift, held_back, in_doubt, judge, problem_of, recorded,
+    follow_drift, guarded, held_back, in_doubt, is_observed, judge, problem_of, recorded,
 };
 use crate::drift::in_sync;
 use crate::proxmox::mark;
@@ -54,12 +53,12 @@ pub(super) fn change(known: &Known<'_>, key: &Key, object: &Volume) -> Option<Ch
     };
     let ready = match problem {
         _ if deleting(object) && paused(object) => held_back(),
-        _ if deleting(object) => going(known, &new, report),
+        _ if deleting(object) => going(known, object, &new, report),
         Some(problem) => Verdict::no(problem.reason, &problem.message),
         None if programmed.holds == Some(true) => Verdict::yes(Reason::Ready, ""),
         None => programmed.clone(),
     };
-    let observe = object.spec.management_policy == ManagementPolicy::Observe;
+    let policy = object.spec.management_policy;
     let cluster = new.cluster.clone();
     let outcome = cluster
         .as_ref()
@@ -70,8 +69,9 @@ pub(super) fn change(known: &Known<'_>, key: &Key, object: &Volume) -> Option<Ch
         settled: report.is_some_and(|r| matches!(r.state, VolumeState::Settled { .. })),
     });
     let looks: Vec<Look<'_>> = looks.collect();
-    let note = follow_drift(known, &mut new.drift, &looks, observe);
-    let sync = in_sync(&new.drift, &programmed, observe, &old.conditions);
+    let note = follow_drift(known, &mut new.drift, &looks, policy);
+    let observed = |target: &str| is_observed(known, policy, target);
+    let sync = in_sync(&new.drift, &programmed, observed, &old.conditions);
     let verdicts = five(problem, programmed, ready, sync);
     let event = judge(
         &mut new.conditions,
@@ -156,7 +156,17 @@ fn attach(known: &Known<'_>, object: &Volume, new: &mut VolumeStatus, report: &V
     }
 }
 
-fn going(known: &Known<'_>, status: &VolumeStatus, report: Option<&VolumeReport>) -> Verdict {
+fn going(
+    known: &Known<'_>,
+    object: &Volume,
+    status: &VolumeStatus,
+    report: Option<&VolumeReport>,
+) -> Verdict {
+    if object.spec.reclaim_policy == ReclaimPolicy::Delete
+        && let Some(held) = guarded(known, status.cluster.iter())
+    {
+        return held;
+    }
     if let Some(VolumeState::Held { reason, message }) = report.map(|r| &r.state) {
         return Verdict::no(*reason, message);
     }

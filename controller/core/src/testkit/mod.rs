@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::guard::Deletes;
 use crate::outcome::Outcomes;
 use crate::resolve::Id;
 use crate::status::Note;
@@ -33,6 +34,7 @@ pub(crate) const HERE: &str = "here";
 pub(crate) struct Kit {
     pub(crate) world: World,
     pub(crate) outcomes: Outcomes,
+    pub(crate) deletes: Deletes,
     pub(crate) routers: BTreeMap<String, Router>,
     pub(crate) clusters: BTreeMap<String, Cluster>,
     /// Writes to the API, finalizers included.

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{HERE, Kit, remove};
 use crate::allocate::{Grants, allocate};
 use crate::drift::recorded_on;
+use crate::guard::Deletes;
 use crate::outcome::{Asked, Outcomes};
 use crate::outside::Outside;
 use crate::proxmox::model;
@@ -31,7 +32,8 @@ impl Kit {
     /// Decides, and writes nothing.
     pub(crate) fn pass(&self) -> Pass {
         let world = &self.world;
-        let resolved = resolve(world);
+        let mut resolved = resolve(world);
+        resolved.guarded = self.deletes.judge(world, &self.now());
         let outside = Outside::of(&self.outcomes, world);
         let grants = allocate(world, &resolved, &self.share(&outside));
         let routers = resolved.routers.keys();
@@ -90,6 +92,7 @@ impl Kit {
     /// One pass of the controller over the objects, and how many writes it made.
     pub(crate) fn reconcile(&mut self) -> usize {
         self.second += 1;
+        self.deletes.note(&self.world, &self.now());
         self.passes += 1;
         let decided_on = self.world.clone();
         let unsettled = self.keep_namespaces();
@@ -285,5 +288,11 @@ impl Kit {
     /// Forgets what a process that ends forgets.
     pub(crate) fn restart(&mut self) {
         self.outcomes = Outcomes::default();
+        self.deletes = Deletes::default();
+    }
+
+    /// Lets time pass.
+    pub(crate) fn wait(&mut self, seconds: i64) {
+        self.second += seconds;
     }
 }

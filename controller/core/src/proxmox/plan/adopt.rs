@@ -169,3 +169,6 @@ fn foreign_tag(installation: &str, adoption: &Adoption, row: &Row) -> Option<&'s
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -445,6 +445,8 @@ impl fmt::Display for Plan {
 }
 
 #[cfg(test)]
+mod changed;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod laws;

@@ -39,6 +39,8 @@ pub(super) struct Sim {
     pub(super) guests: BTreeMap<Vmid, SimGuest>,
     /// Images on `ceph`, with their bytes.
     pub(super) images: BTreeMap<String, u64>,
+    /// Sizes that the list shows in place of the configured ones.
+    pub(super) shown: BTreeMap<Vmid, Shape>,
 }
 
 pub(super) fn vmid(raw: u32) -> Vmid {
@@ -111,14 +113,23 @@ impl Sim {
             running: Some(guest.running),
             lock: None,
             tags: mark::parse_tags(guest.config.get("tags").map_or("", String::as_str)),
-            shape: guest.shape(),
+            shape: None,
         };
         Observed {
             nodes: nodes.iter().map(|node| (node.clone(), true)).collect(),
             guests: self
                 .guests
                 .iter()
-                .map(|(id, guest)| (*id, row(guest)))
+                .map(|(id, guest)| {
+                    let shape = self.shown.get(id).copied().or(guest.shape());
+                    (
+                        *id,
+                        Row {
+                            shape,
+                            ..row(guest)
+                        },
+                    )
+                })
                 .collect(),
             storages: BTreeMap::from([
                 ("ceph".to_owned(), storage("rbd", true)),
