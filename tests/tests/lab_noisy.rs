@@ -68,19 +68,13 @@ impl Mute {
         self.met.load(Ordering::SeqCst)
     }
 
-    /// A Provider for it in a Region of its own, and what that needs.
+    /// A Provider for it, in a zone that no network is in, and what that needs.
     async fn join(&self, site: &Site, name: &str, number: usize) -> Result<()> {
-        site.apply_value(json!({
-            "apiVersion": "bitbuilder.cloud/v1alpha1", "kind": "Region",
-            "metadata": {"name": "far"},
-            "spec": {"asn": 65001, "vnis": "20000-20999", "tables": "2000-2999"},
-        }))
-        .await?;
         site.apply_value(secret("far", "a-key")).await?;
         site.apply_value(json!({
             "apiVersion": "bitbuilder.cloud/v1alpha1", "kind": "Provider",
             "metadata": {"name": name},
-            "spec": {"region": "far", "vyos": {
+            "spec": {"region": "lab", "zone": "far", "vyos": {
                 "endpoint": self.address, "credentials": {"secret": "far"},
                 "tls": {"sha256": ["00".repeat(32)]}, "routerId": format!("10.255.1.{}", number + 1),
             }},
@@ -159,7 +153,7 @@ async fn twenty_dead_targets_do_not_starve_a_healthy_one() -> Result<()> {
     site.until(BOUND, |all| {
         let own = all.iter().filter(|(id, _)| id.contains("acme"));
         let ready = own.filter(|(_, ready)| ready.starts_with("True"));
-        ready.count() >= 10
+        ready.count() >= 9
     })
     .await?;
     assert!(begun.elapsed() < BOUND, "{:?}", begun.elapsed());
