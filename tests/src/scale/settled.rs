@@ -197,6 +197,22 @@ async fn started(site: &Site, flags: &[&str]) -> Result<(Process, Duration)> {
     Ok((process, done.saturating_duration_since(full)))
 }
 
+/// Restarts the API server, again where another process had taken its port meanwhile.
+async fn restarted(site: &Site) -> Result<()> {
+    let limit = Instant::now() + RELIST;
+    loop {
+        match site.cluster.restart(Part::ApiServer).await {
+            Err(error)
+                if format!("{error:#}").contains("address already in use")
+                    && Instant::now() < limit =>
+            {
+                tokio::time::sleep(LOOK).await;
+            }
+            result => return result,
+        }
+    }
+}
+
 /// Restarts the API server until every kind was listed anew. It knows no history from before its
 /// start: a watch that is behind by then is told that it is too old (410).
 async fn relisted(site: &Site, audit: &mut Audit) -> Result<Requests> {
@@ -210,7 +226,7 @@ async fn relisted(site: &Site, audit: &mut Audit) -> Result<Requests> {
             "data": {"attempt": attempt.to_string()},
         }))
         .await?;
-        site.cluster.restart(Part::ApiServer).await?;
+        restarted(site).await?;
         let limit = Instant::now() + RELIST;
         while Instant::now() < limit {
             tokio::time::sleep(LOOK).await;
