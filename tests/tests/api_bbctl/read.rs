@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use kube::api::DynamicObject;
+use kube::api::{DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::around::{
@@ -302,5 +302,44 @@ async fn version_names_both_ends_and_what_is_served() -> Result<()> {
             .is_some_and(|version| version.starts_with('v')),
         "{facts}"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_others_changed_is_told_line_by_line() -> Result<()> {
+    good(
+        "apply -n drifted -f -",
+        &(namespace("drifted") + &instance("www", "web")),
+    )
+    .await?;
+    let api = api(&client().await?, "Instance", "drifted");
+    let status = json!({"status": {
+        "drift": [{"target": "c1", "since": "2026-01-01T00:00:00Z", "more": 3,
+            "lines": ["- cores: 4\u{1b}[31m", "+ cores: 1"]}],
+        "preview": {"lines": ["+ name: www"]},
+        "conditions": [{"type": "InSync", "status": "False", "reason": "Drifted",
+            "message": "somebody else changed it on c1", "observedGeneration": 1,
+            "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
+    api.patch_status("www", &PatchParams::default(), &Patch::Merge(&status))
+        .await?;
+    let told = good("describe instance www -n drifted", "").await?.stdout;
+    for line in [
+        "Changed on c1 by somebody else",
+        "still so",
+        "  - cores: 4",
+        "  + cores: 1",
+        "  and 3 more",
+        "Adopting the guest would change",
+        "  + name: www",
+    ] {
+        assert!(told.contains(line), "{line:?} is not in {told}");
+    }
+    assert!(
+        !told.contains('\u{1b}'),
+        "what others wrote drives no terminal"
+    );
+    let told = good("status -n drifted", "").await?.stdout;
+    assert!(told.contains("1 changed by somebody else"), "{told}");
+    assert!(told.contains("instance/www"), "{told}");
     Ok(())
 }

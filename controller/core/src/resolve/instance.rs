@@ -279,22 +279,7 @@ impl Reading<'_> {
                 )));
             }
         }
-        for key in volumes {
-            let at = self
-                .resolved
-                .volumes
-                .get(key)
-                .map(|v| vec![v.cluster.clone()]);
-            let at = at.or_else(|| self.resolved.unplaced.get(key).map(|d| d.clusters.clone()));
-            places.retain(|name| at.as_ref().is_some_and(|at| at.contains(*name)));
-            if places.is_empty() {
-                return Err(Problem::not_allowed(format!(
-                    "spec.volumes: Volume `{}` is on {}, where this instance cannot be; put the instance in its zone, or use another Volume",
-                    key.name,
-                    names(at.unwrap_or_default().iter())
-                )));
-            }
-        }
+        self.with_volumes(volumes, &mut places)?;
         let offering = |name: &&&String| {
             self.resolved.clusters[**name]
                 .images
@@ -315,6 +300,27 @@ impl Reading<'_> {
                 names(offered.into_iter())
             ))
         })
+    }
+
+    /// Only where every volume is, or can be put.
+    fn with_volumes(&self, volumes: &[Key], places: &mut BTreeSet<&String>) -> Result<(), Problem> {
+        for key in volumes {
+            let at = self
+                .resolved
+                .volumes
+                .get(key)
+                .map(|v| vec![v.cluster.clone()]);
+            let at = at.or_else(|| self.resolved.unplaced.get(key).map(|d| d.clusters.clone()));
+            places.retain(|name| at.as_ref().is_some_and(|at| at.contains(*name)));
+            if places.is_empty() {
+                return Err(Problem::not_allowed(format!(
+                    "spec.volumes: Volume `{}` is on {}, where this instance cannot be; put the instance in its zone, or use another Volume",
+                    key.name,
+                    names(at.unwrap_or_default().iter())
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// The VMID of the guest that it takes over.
