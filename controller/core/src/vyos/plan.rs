@@ -206,7 +206,7 @@ fn whole(desired: &Desired, observed: &Lines) -> Plan {
             }
         }
     }
-    hold_referenced_vrfs(&claims, observed, &mut deletes, &mut plan.held);
+    hold_referenced_vrfs(&claims, &marks, observed, &mut deletes, &mut plan.held);
     let known: BTreeSet<&str> = claims.iter().map(|c| c.owner.as_str()).collect();
     plan.orphans = marks
         .iter()
@@ -310,15 +310,16 @@ fn difference(
 }
 
 /// Takes the delete of a VRF out of the list while anything that stays refers to it: VyOS 1.5
-/// refuses such a delete and loses the VRF's `protocols` all the same.
+/// refuses such a delete and loses the VRF's `protocols` all the same. The other nodes of the
+/// owner that should go stay with it: what is in the VRF is reached through the L3VNI's bridge.
 fn hold_referenced_vrfs(
     claims: &[&Claim],
+    marks: &BTreeMap<Path, Uid>,
     observed: &Lines,
     deletes: &mut Vec<Command>,
     held: &mut BTreeMap<Uid, Held>,
 ) {
-    let (kept, refused) = apart(std::mem::take(deletes), observed);
-    *deletes = kept;
+    let (mut kept, refused) = apart(std::mem::take(deletes), observed);
     for (command, line) in refused {
         let label = claims
             .iter()
@@ -329,6 +330,7 @@ fn hold_referenced_vrfs(
             command.path.last().map_or("", String::as_str),
             line.join(" ")
         );
+        kept.retain(|c| c.owner != command.owner || !marks.contains_key(&c.path));
         held.insert(
             command.owner,
             Held {
@@ -337,6 +339,7 @@ fn hold_referenced_vrfs(
             },
         );
     }
+    *deletes = kept;
 }
 
 /// A part of a plan in two: what may be sent to a router that runs this, and deletes of VRFs

@@ -190,6 +190,35 @@ fn a_vrf_stays_while_a_line_of_somebody_else_refers_to_it() {
 }
 
 #[test]
+fn a_tenant_stays_whole_while_something_is_in_its_vrf() {
+    let mut tenant = vrf("t1");
+    let Want::Present { roots, lines } = &mut tenant.want else {
+        unreachable!("a VRF is asked for");
+    };
+    roots.push(Root(words("interfaces bridge br20")));
+    lines.insert(words("interfaces bridge br20 vrf bb1000"));
+    let mut line = words("interfaces bridge br20 description");
+    line.push(mark(HERE, "t1", "t1"));
+    lines.insert(line);
+    let network = vif("u1", 110, "10.0.0.1/24");
+    let both = desired(vec![tenant.clone(), network.clone()]);
+    let running = apply(&foreign(), &plan(&both, &foreign()).commands);
+    // The network's object vanished, and its tenant asks for nothing here, or for another VRF.
+    let mut other = vrf("t1");
+    other.want = Want::Present {
+        roots: vec![Root(words("vrf name bb1001"))],
+        lines: [words("vrf name bb1001 table 1001")].into_iter().collect(),
+    };
+    for claim in [absent(&tenant), other] {
+        let held = plan(&desired(vec![claim]), &running);
+        assert!(held.commands.iter().all(|c| c.verb == Verb::Set));
+        assert!(held.held["t1"].message.contains("eth2 vif 110 vrf bb1000"));
+    }
+    let gone = plan(&desired(vec![absent(&tenant), absent(&network)]), &running);
+    assert_eq!(apply(&running, &gone.commands), foreign());
+}
+
+#[test]
 fn a_vrf_and_its_members_go_in_one_list() {
     let (tenant, network) = (vrf("t1"), vif("u1", 110, "10.0.0.1/24"));
     let both = desired(vec![tenant.clone(), network.clone()]);
