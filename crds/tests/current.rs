@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 #[test]
 fn the_chart_has_the_definitions_that_the_types_render() {
-    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../charts/bitbuilder/crds");
+    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../charts/bitbuilder/files/crds");
     for crd in bb_crds::crds() {
         let name = crd.metadata.name.clone().unwrap();
         let path = dir.join(format!("{}.yaml", name.split('.').next().unwrap()));

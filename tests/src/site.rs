@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use bb_controller::Args;
-use bb_lab_harness::{Cluster, Facts, Options, Ready, lab_objects, paths};
+use bb_lab_harness::{Cluster, Facts, Options, Ready, chart, lab_objects, paths};
 use bb_lab_proxmox::{ProxmoxLab, Seed};
 use bb_lab_proxy::{Proxy, Trust};
 use bb_lab_vyos::VyosLab;
@@ -101,13 +101,8 @@ impl Site {
         let scratch = paths::scratch()?;
         std::fs::create_dir_all(&scratch)?;
         let dir = tempfile::tempdir_in(scratch)?;
-        let root = paths::root();
         let mut wanted = Options::new(dir.path().join("k8s"));
-        wanted.manifests = vec![
-            root.join("charts/bitbuilder/crds"),
-            root.join("charts/bitbuilder/rbac.yaml"),
-            root.join("lab/harness/rbac.yaml"),
-        ];
+        wanted.manifests = chart::manifests()?;
         wanted.left_out.clone_from(&options.left_out);
         wanted.env.clone_from(&options.env);
         let cluster = Cluster::start(wanted).await?;

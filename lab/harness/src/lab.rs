@@ -18,7 +18,7 @@ use crate::process::Life;
 use crate::progress::Progress;
 use crate::roster::{Record, Roster, end_marked, is_ours, write_whole};
 use crate::standin::{Kind, StandIn, StandInOptions};
-use crate::{external, paths};
+use crate::{chart, external, paths};
 
 /// Who plays in the lab: two sites, each with a router and a hypervisor cluster.
 const STAND_INS: [(&str, Kind); 4] = [
@@ -65,7 +65,7 @@ pub async fn up(wanted: &Up) -> Result<()> {
     let mut options = Options::new(&dir);
     options.life = Life::Detached;
     options.progress = wanted.progress;
-    options.manifests = paths::manifests();
+    options.manifests = chart::manifests()?;
     let cluster = Cluster::start_on(std::sync::Arc::clone(&roster), options).await?;
 
     let facts = stand_ins(&cluster, wanted).await?;

@@ -5,6 +5,7 @@
 //! belongs to one folder: its [`Roster`] lists the processes, every one carries the folder's name
 //! in its environment, and nothing is written outside of it.
 
+pub mod chart;
 mod client;
 mod cluster;
 mod controller;

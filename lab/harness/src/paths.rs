@@ -15,18 +15,6 @@ pub fn root() -> PathBuf {
     here.ancestors().nth(2).unwrap_or(here).to_path_buf()
 }
 
-/// Returns what a cluster needs before a controller works in it, in the order to apply it: the
-/// CRDs, the chart's roles, and the binding of the group `bitbuilder:controllers` to its role.
-#[must_use]
-pub fn manifests() -> Vec<PathBuf> {
-    let parts = [
-        "charts/bitbuilder/crds",
-        "charts/bitbuilder/rbac.yaml",
-        "lab/harness/rbac.yaml",
-    ];
-    parts.map(|part| root().join(part)).into()
-}
-
 /// Returns the executable with the programs of a management cluster.
 ///
 /// `BB_CLUSTER_BIN` names it; else `scripts/cluster.sh --path` says where the one made from

@@ -414,7 +414,7 @@ impl Life {
 async fn cluster_start() -> Result<f64> {
     let dir = tempfile::tempdir_in(paths::scratch()?)?;
     let mut options = Options::new(dir.path().join("k8s"));
-    options.manifests = paths::manifests();
+    options.manifests = bb_lab_harness::chart::manifests()?;
     let began = Instant::now();
     let cluster = Cluster::start(options).await?;
     let took = began.elapsed().as_secs_f64();

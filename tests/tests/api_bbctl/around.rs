@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use bb_lab_harness::{Cluster, paths, shared};
+use bb_lab_harness::{Cluster, chart, paths, shared};
 use bb_tests::site::client_of;
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
@@ -18,12 +18,7 @@ use tokio::process::{Child, Command};
 pub(crate) const BOUND: Duration = Duration::from_secs(120);
 
 pub(crate) async fn cluster() -> Result<&'static Cluster> {
-    let root = paths::root();
-    let manifests = vec![
-        root.join("charts/bitbuilder/crds"),
-        root.join("charts/bitbuilder/rbac.yaml"),
-    ];
-    shared(manifests).await
+    shared(chart::manifests()?).await
 }
 
 /// What a command line wrote and how it ended.

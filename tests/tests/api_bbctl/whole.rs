@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use bb_lab_harness::{Cluster, Options, Part, paths};
+use bb_lab_harness::{Cluster, Options, Part, chart, paths};
 use bb_lab_vyos::VyosLab;
 use bb_tests::site::client_of;
 use bb_tests::{Site, SiteOptions};
@@ -174,7 +174,7 @@ async fn ctrl_c_ends_a_wait_at_once_and_a_closed_pipe_ends_it_quietly() -> Resul
 async fn a_wait_outlives_an_api_server_that_is_killed_and_comes_back() -> Result<()> {
     let dir = tempfile::tempdir_in(paths::scratch()?)?;
     let mut options = Options::new(dir.path().join("k8s"));
-    options.manifests = vec![paths::root().join("charts/bitbuilder/crds")];
+    options.manifests = vec![chart::crds()];
     let own = Cluster::start(options).await?;
     let run = |words: &'static str, stdin: String| {
         let child = begin(own.kubeconfig(), words);

@@ -5,7 +5,7 @@ mod objects;
 mod refused;
 
 use anyhow::{Context as _, Result};
-use bb_lab_harness::{paths, shared};
+use bb_lab_harness::{chart, paths, shared};
 use bb_tests::site::{client_of, documents};
 use kube::api::{Api, ApiResource, DynamicObject, PostParams};
 use kube::core::GroupVersionKind;
@@ -17,7 +17,7 @@ use objects::of;
 use refused::refused;
 
 async fn client() -> Result<Client> {
-    let manifests = vec![paths::root().join("charts/bitbuilder/crds")];
+    let manifests = vec![chart::crds()];
     client_of(shared(manifests).await?.kubeconfig()).await
 }
 

@@ -1,0 +1,47 @@
+//! Turns the chart into what helm makes of it, and checks that.
+
+use anyhow::{Result, ensure};
+use bb_lab_harness::chart;
+use bb_tests::site::documents;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use serde_json::Value;
+
+/// What the chart makes with the flags given.
+fn rendered(args: &[&str]) -> Result<Vec<Value>> {
+    documents(&chart::render(args)?)
+}
+
+#[test]
+fn helm_finds_nothing_to_complain_about() -> Result<()> {
+    let chart = chart::dir().display().to_string();
+    let output = chart::helm(&["lint", "--strict", &chart])?;
+    let words = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success(), "{words}");
+    Ok(())
+}
+
+#[test]
+fn the_definitions_of_the_chart_are_those_of_the_types() -> Result<()> {
+    let mut wanted = bb_crds::crds();
+    wanted.sort_by_key(|crd| crd.metadata.name.clone());
+    let of = |flags: &[&str]| -> Result<Vec<CustomResourceDefinition>> {
+        let mut all = rendered(flags)?;
+        all.retain(|object| object["kind"] == "CustomResourceDefinition");
+        all.sort_by_key(|crd| crd["metadata"]["name"].to_string());
+        let typed = all.into_iter().map(serde_json::from_value);
+        Ok(typed.collect::<Result<_, _>>()?)
+    };
+    for (flag, kept) in [("crds.keep=true", true), ("crds.keep=false", false)] {
+        let made = of(&["--set", flag])?;
+        ensure!(made.len() == wanted.len(), "{} definitions", made.len());
+        for (made, wanted) in made.into_iter().zip(&wanted) {
+            let name = made.metadata.name;
+            ensure!(made.spec == wanted.spec, "{name:?} differs");
+            let notes = made.metadata.annotations.unwrap_or_default();
+            let policy = notes.get("helm.sh/resource-policy").map(String::as_str);
+            ensure!(policy == kept.then_some("keep"), "{name:?}: {policy:?}");
+        }
+    }
+    ensure!(of(&["--set", "crds.install=false"])?.is_empty());
+    Ok(())
+}
