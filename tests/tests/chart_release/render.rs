@@ -1,15 +1,14 @@
-//! Turns the chart into what helm makes of it, and checks that.
+//! Turns the chart and sets of values into manifests that a person has read.
 
 use anyhow::{Result, ensure};
 use bb_lab_harness::chart;
 use bb_tests::site::documents;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use serde_json::Value;
 
-/// What the chart makes with the flags given.
-fn rendered(args: &[&str]) -> Result<Vec<Value>> {
-    documents(&chart::render(args)?)
-}
+use crate::{SETS, text};
+
+/// Definitions are long, and have a test of their own.
+const WITHOUT_DEFINITIONS: [&str; 2] = ["--set", "crds.install=false"];
 
 #[test]
 fn helm_finds_nothing_to_complain_about() -> Result<()> {
@@ -25,7 +24,7 @@ fn the_definitions_of_the_chart_are_those_of_the_types() -> Result<()> {
     let mut wanted = bb_crds::crds();
     wanted.sort_by_key(|crd| crd.metadata.name.clone());
     let of = |flags: &[&str]| -> Result<Vec<CustomResourceDefinition>> {
-        let mut all = rendered(flags)?;
+        let mut all = documents(&chart::render(flags)?)?;
         all.retain(|object| object["kind"] == "CustomResourceDefinition");
         all.sort_by_key(|crd| crd["metadata"]["name"].to_string());
         let typed = all.into_iter().map(serde_json::from_value);
@@ -43,5 +42,13 @@ fn the_definitions_of_the_chart_are_those_of_the_types() -> Result<()> {
         }
     }
     ensure!(of(&["--set", "crds.install=false"])?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn each_set_of_values_makes_what_was_read_and_found_right() -> Result<()> {
+    for set in SETS {
+        insta::assert_snapshot!(set, text(set, &WITHOUT_DEFINITIONS)?);
+    }
     Ok(())
 }
