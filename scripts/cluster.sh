@@ -23,7 +23,7 @@ fi
 
 link_programs() {
     local program
-    for program in bb-cluster etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kubectl helm; do
+    for program in bb-cluster etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet kubectl helm; do
         ln -sfn "$(basename "$binary")" "$cache/bin/$program"
     done
 }

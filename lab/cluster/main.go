@@ -1,4 +1,4 @@
-// Turns one executable into the seven programs of a management cluster, chosen by the first argument.
+// Turns one executable into the eight programs of a management cluster, chosen by the first argument.
 //
 // Each program runs as a process of its own, so that a test can kill, stop or
 // restart one of them alone. Two in one process would not work anyway: signal
@@ -20,6 +20,7 @@ import (
 	kubectl "k8s.io/kubectl/pkg/cmd"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
@@ -32,6 +33,7 @@ var programs = map[string]func() (*cobra.Command, error){
 	"kube-apiserver":          func() (*cobra.Command, error) { return apiserver.NewAPIServerCommand(), nil },
 	"kube-controller-manager": func() (*cobra.Command, error) { return controllers.NewControllerManagerCommand(), nil },
 	"kube-scheduler":          func() (*cobra.Command, error) { return scheduler.NewSchedulerCommand(), nil },
+	"kube-proxy":              func() (*cobra.Command, error) { return proxy.NewProxyCommand(), nil },
 	"kubelet":                 func() (*cobra.Command, error) { return kubelet.NewKubeletCommand(context.Background()), nil },
 	"kubectl":                 func() (*cobra.Command, error) { return kubectl.NewDefaultKubectlCommand(), nil },
 	"helm":                    func() (*cobra.Command, error) { return helm.NewRootCmd(os.Stdout, os.Args[1:], helm.SetupLogging) },
@@ -60,6 +62,6 @@ func main() {
 }
 
 func usage() {
-	fmt.Fprintln(os.Stderr, "usage: bb-cluster etcd|kube-apiserver|kube-controller-manager|kube-scheduler|kubelet|kubectl|helm [flags]")
+	fmt.Fprintln(os.Stderr, "usage: bb-cluster etcd|kube-apiserver|kube-controller-manager|kube-scheduler|kube-proxy|kubelet|kubectl|helm [flags]")
 	os.Exit(2)
 }
