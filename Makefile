@@ -1,10 +1,11 @@
 # Turns a verb into the script that does it; see scripts/ for what each does.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check bench scale sweep
+.PHONY: help demo demo-down image test check bench scale sweep
 
 help:
 	@echo 'make demo       build, start a lab on this machine, apply examples/acme, show what came of it'
 	@echo 'make demo-down  end the demo and remove its folder'
+	@echo 'make image      the controller as a container image in a file, and what it is made of'
 	@echo 'make test       build and run every test; the last line counts them by level'
 	@echo 'make check      format, lints, licences'
 	@echo 'make bench      measure what docs/figures.md promises'
@@ -18,6 +19,9 @@ demo:
 
 demo-down:
 	@scripts/demo-down.sh
+
+image:
+	@scripts/image.sh
 
 test:
 	@scripts/test.sh
