@@ -18,7 +18,7 @@ use crate::pki::{Pki, random_word, write_private};
 use crate::process::{Life, MARK};
 use crate::progress::Progress;
 use crate::roster::{Roster, write_whole};
-use crate::{external, kubeconfig, paths, ports};
+use crate::{external, kubeconfig, node, paths, ports};
 
 /// How long a part may take to become ready. It takes 4 s on two idle cores; the rest is for
 /// machines that build something else at the same time.
@@ -92,6 +92,8 @@ pub struct Options {
     /// Kubernetes' own controllers that do not run: a test does their work, `namespace-controller`
     /// say.
     pub left_out: Vec<String>,
+    /// Whether the control plane is made for a [`Node`](crate::Node) of ours, to be started after it.
+    pub node: bool,
     /// Variables for each part, beside our own: `GOGC=400` spends memory to spare CPU time.
     pub env: BTreeMap<String, String>,
     /// The kubeconfig of a cluster to use instead of starting one.
@@ -115,6 +117,7 @@ impl Options {
             manifests: Vec::new(),
             apiserver_flags: Vec::new(),
             left_out: Vec::new(),
+            node: false,
             env: BTreeMap::new(),
             existing: external::named(),
             progress: Progress::silent(),
@@ -208,12 +211,17 @@ impl Cluster {
             pki: Pki::ensure(&dir.join("pki"))?,
             apiserver_flags: options.apiserver_flags.clone(),
             left_out: options.left_out.clone(),
+            node: options.node,
             env: options.env.clone(),
             dir: dir.clone(),
         };
         layout.prepare()?;
         let server = format!("https://127.0.0.1:{}", layout.ports.api);
-        let tokens = write_tokens(&layout.tokens(), &options.users)?;
+        let mut users = options.users.clone();
+        if options.node {
+            users.extend(node::users());
+        }
+        let tokens = write_tokens(&layout.tokens(), &users)?;
         for (name, token) in &tokens {
             kubeconfig::write(
                 &kubeconfig_path(&dir, name),
@@ -292,6 +300,14 @@ impl Cluster {
     #[must_use]
     pub fn server(&self) -> Option<&str> {
         self.own.as_ref().map(|own| own.server.as_str())
+    }
+
+    /// The layout of a cluster that was started for a node, and the way to the node.
+    pub(crate) fn for_node(&self) -> Result<(&Layout, Ports)> {
+        match &self.own {
+            Some(own) if own.layout.node => Ok((&own.layout, own.layout.ports)),
+            _ => bail!("the cluster was not started for a node"),
+        }
     }
 
     /// The folder that holds everything.

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, Options};
-use crate::controller::controller;
+use crate::controller::controller as process;
+use crate::node::{self, Node};
 use crate::objects::{Facts, lab_objects};
 use crate::pki::{random_word, write_private};
 use crate::process::Life;
@@ -38,6 +39,8 @@ pub enum WithController {
     Yes,
     /// Someone runs it himself, say in a debugger.
     No,
+    /// helm installs it on a node of the lab's. Where the machine can have none, as `Yes`.
+    InPods,
 }
 
 /// What a lab is brought up with.
@@ -62,35 +65,72 @@ pub async fn up(wanted: &Up) -> Result<()> {
     let dir = prepared(&wanted.dir)?;
     let _lock = lock(&dir)?;
     let roster = std::sync::Arc::new(Roster::open(&dir, Life::Detached)?);
+    let controller = possible(wanted)?;
     let mut options = Options::new(&dir);
     options.life = Life::Detached;
     options.progress = wanted.progress;
-    options.manifests = chart::manifests()?;
+    options.node = controller == WithController::InPods;
+    if !options.node {
+        options.manifests = chart::manifests()?;
+    }
     let cluster = Cluster::start_on(std::sync::Arc::clone(&roster), options).await?;
 
     let facts = stand_ins(&cluster, wanted).await?;
-    let objects = lab_objects(&facts);
-    if !objects.is_empty() {
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
-        apply(&cluster, "objects.json", &list.to_string())?;
-        wanted.progress.say(&format!(
-            "{} objects tell where routers and clusters are",
-            objects.len()
-        ));
+    match controller {
+        WithController::InPods => {
+            let node = Node::start(&cluster, &facts.ports()?).await?;
+            wanted.progress.say("the node is Ready");
+            drop(node);
+            // Definitions come with the chart: what is written in their terms is applied after it.
+            write_objects(&cluster, &lab_objects(&facts.seen_from_pods()))?;
+        }
+        WithController::Yes | WithController::No => {
+            let objects = write_objects(&cluster, &lab_objects(&facts))?;
+            cluster.apply(&[objects])?;
+            wanted
+                .progress
+                .say("objects tell where routers and clusters are");
+        }
     }
-    if wanted.controller == WithController::Yes {
+    if controller == WithController::Yes {
         let kubeconfig = cluster.kubeconfig_for(CONTROLLER_USER)?;
-        let record = controller(&roster, CONTROLLER, &kubeconfig, &[]).await?;
+        let record = process(&roster, CONTROLLER, &kubeconfig, &[]).await?;
         wanted
             .progress
             .say(&format!("controller runs as process {}", record.pid));
     }
-    write_env(&cluster, &facts)?;
+    write_env(&cluster, &facts, controller)?;
     wanted.progress.say(&format!(
         "the lab is up; source {}",
         dir.join("env").display()
     ));
     Ok(())
+}
+
+/// Says who runs the controller on this machine, and tells a person why it is not a pod.
+fn possible(wanted: &Up) -> Result<WithController> {
+    if wanted.controller == WithController::InPods
+        && let Some(reason) = Node::why_not()?
+    {
+        wanted
+            .progress
+            .say(&format!("{reason}; the controller runs as a process"));
+        return Ok(WithController::Yes);
+    }
+    Ok(wanted.controller)
+}
+
+/// Gives the node of the lab in a folder the images in an archive.
+///
+/// # Errors
+/// When there is no lab with a node, or it refuses the archive.
+pub fn import(dir: &Path, archive: &Path) -> Result<()> {
+    let dir = absolute(dir)?;
+    if !is_ours(&dir) {
+        bail!("there is no lab in {}", dir.display());
+    }
+    let roster = Roster::open(&dir, Life::Detached)?;
+    Node::of(std::sync::Arc::new(roster))?.import(archive)
 }
 
 /// Ends everything that runs in the folder, in order, and removes the folder. A folder that is
@@ -117,6 +157,11 @@ pub fn down(dir: &Path, progress: Progress) -> Result<()> {
     let _lock = lock(&dir)?;
     // A list that cannot be read is no reason to leave anything running: marks remain.
     if let Ok(roster) = Roster::open(&dir, Life::Detached) {
+        // Before the API server, and with all that pods keep busy.
+        if roster.running("node").is_some() {
+            node::end(&roster)?;
+            progress.say("node ended, and everything on it");
+        }
         for (name, grace) in ending_order(&roster) {
             roster.end(&name, grace)?;
             progress.say(&format!("{name} ended"));
@@ -227,14 +272,16 @@ fn keys(dir: &Path) -> Result<BTreeMap<String, String>> {
     Ok(keys)
 }
 
-fn apply(cluster: &Cluster, name: &str, text: &str) -> Result<()> {
-    let file = cluster.dir().join(name);
-    write_private(&file, text)?;
-    cluster.apply(&[file])
+/// Writes objects into a file that kubectl applies.
+fn write_objects(cluster: &Cluster, objects: &[Value]) -> Result<PathBuf> {
+    let file = cluster.dir().join("objects.json");
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+    write_private(&file, &list.to_string())?;
+    Ok(file)
 }
 
 /// Writes what a shell sources to use the lab, and the programs it then finds.
-fn write_env(cluster: &Cluster, facts: &Facts) -> Result<()> {
+fn write_env(cluster: &Cluster, facts: &Facts, controller: WithController) -> Result<()> {
     let dir = cluster.dir();
     let bin = dir.join("bin");
     fs::create_dir_all(&bin).with_context(|| format!("cannot make {}", bin.display()))?;
@@ -262,6 +309,9 @@ fn write_env(cluster: &Cluster, facts: &Facts) -> Result<()> {
             quoted(&bin.display().to_string())
         ),
     ];
+    if controller == WithController::InPods {
+        lines.push("export BB_LAB_NODE=yes".to_owned());
+    }
     for (name, (ready, key)) in facts.routers.iter().chain(&facts.clusters) {
         let ca = dir.join("standin").join(format!("{name}.ca.pem"));
         write_whole(&ca, ready.ca_pem.as_bytes())?;

@@ -5,14 +5,18 @@
 //! belongs to one folder: its [`Roster`] lists the processes, every one carries the folder's name
 //! in its environment, and nothing is written outside of it.
 
+mod cgroup;
 pub mod chart;
 mod client;
 mod cluster;
 mod controller;
 mod external;
+pub mod forward;
 pub mod journal;
 mod kubeconfig;
 pub mod lab;
+mod node;
+mod node_files;
 mod objects;
 mod parts;
 pub mod paths;
@@ -28,6 +32,7 @@ mod standin;
 pub use bb_lab_kit::ready::Ready;
 pub use cluster::{Cluster, Options, Part, User};
 pub use controller::controller;
+pub use node::Node;
 pub use objects::{Facts, NAMESPACE, lab_objects};
 pub use process::{Life, Spec};
 pub use progress::Progress;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use bb_lab_harness::lab::{self, Up, WithController};
-use bb_lab_harness::{Progress, journal};
+use bb_lab_harness::{Progress, forward, journal};
 use clap::{Parser, Subcommand};
 
 /// A management cluster, two routers, two hypervisor clusters and the controller, on one machine.
@@ -30,6 +30,27 @@ enum Verb {
         /// Leaves the controller to you: run bb-controller yourself.
         #[arg(long)]
         without_controller: bool,
+        /// Adds a node that runs pods, and leaves installing the controller to helm. Needs root;
+        /// where that is missing, the controller runs as a process all the same.
+        #[arg(long)]
+        node: bool,
+    },
+    /// Gives the lab's node the images in an archive.
+    Import {
+        /// The archive: an OCI image layout, or what docker saves.
+        archive: PathBuf,
+    },
+    /// Carries connections into and out of the lab's node; the lab runs it.
+    #[command(hide = true)]
+    Forward {
+        #[arg(long)]
+        pid: i32,
+        #[arg(long)]
+        address: std::net::Ipv4Addr,
+        #[arg(long)]
+        into: PathBuf,
+        #[arg(long)]
+        out: Vec<u16>,
     },
     /// Ends every process of the lab and removes its folder.
     Down,
@@ -64,11 +85,12 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Up {
             time_scale,
             without_controller,
+            node,
         } => {
-            let controller = if without_controller {
-                WithController::No
-            } else {
-                WithController::Yes
+            let controller = match (without_controller, node) {
+                (true, _) => WithController::No,
+                (false, true) => WithController::InPods,
+                (false, false) => WithController::Yes,
             };
             lab::up(&Up {
                 dir: cli.dir,
@@ -77,6 +99,25 @@ async fn run(cli: Cli) -> Result<ExitCode> {
                 progress,
             })
             .await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Import { archive } => {
+            lab::import(&cli.dir, &archive)?;
+            progress.say(&format!("the node has the images of {}", archive.display()));
+            Ok(ExitCode::SUCCESS)
+        }
+        Verb::Forward {
+            pid,
+            address,
+            into,
+            out,
+        } => {
+            forward::serve(&forward::Ways {
+                pid,
+                address,
+                out,
+                into,
+            })?;
             Ok(ExitCode::SUCCESS)
         }
         Verb::Down => {

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::{Context, Result};
 use bb_lab_kit::ready::Ready;
+use bb_lab_kit::tls::NODE_ADDRESS;
 use serde_json::{Value, json};
 
 /// The namespace that the controller reads Secrets in.
@@ -21,6 +23,34 @@ pub struct Facts {
     pub routers: BTreeMap<String, (Ready, String)>,
     /// Proxmox clusters by name, with their API token as `USER!NAME=SECRET`.
     pub clusters: BTreeMap<String, (Ready, String)>,
+}
+
+impl Facts {
+    /// The ports on this machine's loopback address at which routers and clusters serve their API.
+    ///
+    /// # Errors
+    /// When an address has no port.
+    pub fn ports(&self) -> Result<Vec<u16>> {
+        let all = self.routers.values().chain(self.clusters.values());
+        all.map(|(ready, _)| {
+            let port = ready.api.rsplit(':').next().unwrap_or_default();
+            port.trim_end_matches('/')
+                .parse()
+                .with_context(|| format!("{} has no port", ready.api))
+        })
+        .collect()
+    }
+
+    /// The same with the addresses at which pods on the lab's node find routers and clusters.
+    #[must_use]
+    pub fn seen_from_pods(&self) -> Self {
+        let mut seen = self.clone();
+        let all = seen.routers.values_mut().chain(seen.clusters.values_mut());
+        for (ready, _) in all {
+            ready.api = ready.api.replace("127.0.0.1", NODE_ADDRESS);
+        }
+        seen
+    }
 }
 
 /// Renders the Secrets, Providers and the Region of the lab, in the order to apply them.

@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use bb_lab_kit::tls::NODE_ADDRESS;
 
 use crate::client::Client;
 use crate::cluster::{Part, Ports};
 use crate::pki::Pki;
 use crate::process::Spec;
+use crate::roster::write_whole;
 
 /// Every request once, when it is answered, without bodies: bodies carry Secrets.
 const AUDIT_POLICY: &str = "apiVersion: audit.k8s.io/v1
@@ -36,6 +38,18 @@ const CONTROLLERS: &[&str] = &[
     "replicaset-controller",
 ];
 
+/// What runs beside them where there is a node.
+const NODE_CONTROLLERS: &[&str] = &[
+    "node-lifecycle-controller",
+    "pod-garbage-collector-controller",
+    "endpointslice-controller",
+    "disruption-controller",
+];
+/// The socket, in the lab's folder, at which the API server asks for a way into the node.
+pub(crate) const INTO_NODE: &str = "into-node.sock";
+/// The addresses of Services.
+pub(crate) const SERVICES: &str = "10.0.0.0/24";
+
 /// What a control plane runs from and where it keeps things.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
@@ -45,6 +59,8 @@ pub(crate) struct Layout {
     pub(crate) pki: Pki,
     pub(crate) apiserver_flags: Vec<String>,
     pub(crate) left_out: Vec<String>,
+    /// Whether a node of ours runs pods.
+    pub(crate) node: bool,
     pub(crate) env: BTreeMap<String, String>,
 }
 
@@ -55,6 +71,19 @@ impl Layout {
 
     pub(crate) fn tokens(&self) -> PathBuf {
         self.dir.join("tokens.csv")
+    }
+
+    /// Who has which token: users with theirs, as the API server reads them.
+    pub(crate) fn tokens_by_user(&self) -> Result<Vec<(String, String)>> {
+        let file = self.tokens();
+        let text =
+            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let pair = |line: &str| {
+            let mut fields = line.split(',');
+            let token = fields.next()?.to_owned();
+            Some((fields.next()?.to_owned(), token))
+        };
+        Ok(text.lines().filter_map(pair).collect())
     }
 
     pub(crate) fn audit_log(&self) -> PathBuf {
@@ -75,7 +104,11 @@ impl Layout {
         fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
         let policy = self.audit_policy();
         fs::write(&policy, AUDIT_POLICY)
-            .with_context(|| format!("cannot write {}", policy.display()))
+            .with_context(|| format!("cannot write {}", policy.display()))?;
+        if self.node {
+            write_whole(&self.egress_file(), Self::egress().to_string().as_bytes())?;
+        }
+        Ok(())
     }
 
     pub(crate) fn spec(&self, part: Part) -> Spec {
@@ -109,30 +142,62 @@ impl Layout {
         let mut flags = vec![
             format!("--etcd-servers={}", self.etcd_url()),
             "--bind-address=127.0.0.1".to_owned(),
-            "--advertise-address=127.0.0.1".to_owned(),
             format!("--secure-port={}", self.ports.api),
             flag("cert-dir", &self.dir.join("pki")),
             flag("tls-cert-file", &self.pki.cert),
             flag("tls-private-key-file", &self.pki.key),
-            "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
-            "--authorization-mode=RBAC".to_owned(),
+            format!("--service-cluster-ip-range={SERVICES}"),
             "--anonymous-auth=false".to_owned(),
             flag("token-auth-file", &self.tokens()),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
             flag("service-account-signing-key-file", &self.pki.accounts),
             flag("service-account-key-file", &self.pki.accounts_public),
-            // One server on a loopback address: there is no endpoint to keep for others.
-            "--endpoint-reconciler-type=none".to_owned(),
             flag("audit-policy-file", &self.audit_policy()),
             flag("audit-log-path", &self.audit_log()),
             "--audit-log-format=json".to_owned(),
         ];
-        flags.extend(self.apiserver_flags.iter().cloned());
+        let for_pods: &[String] = if self.node {
+            &[
+                // What pods find behind the Service `kubernetes`; the node carries it to us.
+                format!("--advertise-address={NODE_ADDRESS}"),
+                "--endpoint-reconciler-type=lease".to_owned(),
+                "--authorization-mode=Node,RBAC".to_owned(),
+                "--enable-admission-plugins=NodeRestriction".to_owned(),
+                "--kubelet-preferred-address-types=InternalIP".to_owned(),
+                flag("egress-selector-config-file", &self.egress_file()),
+            ]
+        } else {
+            &[
+                "--advertise-address=127.0.0.1".to_owned(),
+                "--authorization-mode=RBAC".to_owned(),
+                // One server on a loopback address: there is no endpoint to keep for others.
+                "--endpoint-reconciler-type=none".to_owned(),
+            ]
+        };
+        flags.extend(for_pods.iter().chain(&self.apiserver_flags).cloned());
         flags
     }
 
+    fn egress_file(&self) -> PathBuf {
+        self.dir.join("egress.yaml")
+    }
+
+    /// The way from the API server to kubelets, pods and Services: into the node's namespace.
+    fn egress() -> serde_json::Value {
+        serde_json::json!({
+            "apiVersion": "apiserver.k8s.io/v1beta1", "kind": "EgressSelectorConfiguration",
+            "egressSelections": [{"name": "cluster", "connection": {
+                "proxyProtocol": "HTTPConnect",
+                // In the folder that every process of a lab works in: whole paths of sockets may be
+                // too long. (TCP would do, but then the API server crashes unless it is TLS.)
+                "transport": {"uds": {"udsName": INTO_NODE}},
+            }}],
+        })
+    }
+
     fn controllers(&self) -> Vec<String> {
-        let run = CONTROLLERS.iter().copied();
+        let for_pods: &[&str] = if self.node { NODE_CONTROLLERS } else { &[] };
+        let run = CONTROLLERS.iter().chain(for_pods).copied();
         let run: Vec<&str> = run
             .filter(|name| !self.left_out.iter().any(|out| out == name))
             .collect();
@@ -141,6 +206,9 @@ impl Layout {
             "--leader-elect=false".to_owned(),
             "--secure-port=0".to_owned(),
             "--use-service-account-credentials=false".to_owned(),
+            // Else a Deployment waits seconds for its turn.
+            "--kube-api-qps=500".to_owned(),
+            "--kube-api-burst=1000".to_owned(),
             flag("service-account-private-key-file", &self.pki.accounts),
             flag("root-ca-file", &self.pki.ca),
             format!("--controllers={}", run.join(",")),

@@ -29,21 +29,35 @@ pub fn cluster_binary() -> Result<PathBuf> {
             "BB_CLUSTER_BIN names a file that is not there",
         );
     }
-    let script = root().join("scripts/cluster.sh");
-    let output = Command::new(&script)
+    existing(
+        told_by("scripts/cluster.sh")?,
+        "run scripts/cluster.sh first (5 to 9 minutes the first time)",
+    )
+}
+
+/// Returns the folder with the programs of a node, as `scripts/node.sh` unpacks them.
+///
+/// # Errors
+/// When it is not there, with the command that makes it.
+pub fn node_programs() -> Result<PathBuf> {
+    let programs = told_by("scripts/node.sh")?;
+    existing(programs.join("done"), "run scripts/node.sh first")?;
+    Ok(programs)
+}
+
+/// Returns the path that a script prints when it is asked where it keeps what it makes.
+fn told_by(script: &str) -> Result<PathBuf> {
+    let output = Command::new(root().join(script))
         .arg("--path")
         .output()
-        .with_context(|| format!("cannot run {} --path", script.display()))?;
+        .with_context(|| format!("cannot run {script} --path"))?;
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr);
-        bail!("{} --path failed: {}", script.display(), words.trim());
+        bail!("{script} --path failed: {}", words.trim());
     }
-    let path = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
-    let remedy = format!(
-        "run {} first (5 to 9 minutes the first time)",
-        script.display()
-    );
-    existing(path, &remedy)
+    Ok(PathBuf::from(
+        String::from_utf8_lossy(&output.stdout).trim(),
+    ))
 }
 
 /// Returns an executable of this workspace: in `BB_BIN_DIR`, else beside the running one.

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use bb_lab_kit::tls::NODE_ADDRESS;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
@@ -72,6 +73,7 @@ impl Pki {
         let key = KeyPair::generate()?;
         let names = [
             "127.0.0.1",
+            NODE_ADDRESS,
             "10.0.0.1",
             "localhost",
             "kubernetes.default.svc",

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
+use crate::cgroup;
 use crate::process::{self, Life, Spec};
 
 const FILE: &str = "roster.json";
@@ -212,6 +213,7 @@ pub(crate) fn end_marked(dir: &Path) -> Result<usize> {
         // not prove that there is nothing.
         quiet = if found.is_empty() { quiet + 1 } else { 0 };
         if quiet == QUIET_LOOKS {
+            cgroup::remove(dir)?;
             return Ok(ended);
         }
         ended += found.len();

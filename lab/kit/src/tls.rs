@@ -29,7 +29,10 @@ impl std::fmt::Debug for Identity {
     }
 }
 
-/// Makes a self-signed certificate for `names`, `localhost` and `127.0.0.1`.
+/// Where pods on the lab's own node find what listens on this machine's loopback address.
+pub const NODE_ADDRESS: &str = "10.88.0.1";
+
+/// Makes a self-signed certificate for `names`, `localhost`, `127.0.0.1` and [`NODE_ADDRESS`].
 ///
 /// It carries no CA flag: rustls refuses a CA certificate as a server's own, and neither
 /// rustls nor OpenSSL asks for the flag on a certificate that is itself the trust anchor.
@@ -38,7 +41,7 @@ impl std::fmt::Debug for Identity {
 /// A name is not a DNS name or an address.
 pub fn identity(names: &[&str]) -> anyhow::Result<Identity> {
     let mut all: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    for always in ["localhost", "127.0.0.1"] {
+    for always in ["localhost", "127.0.0.1", NODE_ADDRESS] {
         if !all.iter().any(|name| name == always) {
             all.push(always.to_owned());
         }
