@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use bb_core::resolve::Id;
 use bb_core::status::{Change, FinalizerOp, Note};
 use bb_crds::{FINALIZER, GROUP, VERSION};
+use bb_wire::Mandate;
 use k8s_openapi::api::core::v1::{Namespace, ObjectReference};
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::client::ClientBuilder;
@@ -16,7 +17,7 @@ use kube::{Api, Client, Config, ResourceExt as _};
 use serde_json::{Value, json};
 
 use crate::args::Args;
-use crate::gate::Gate;
+use crate::gate::{Gate, Mandated};
 
 /// The name under which our fields are managed.
 pub(crate) const MANAGER: &str = "bitbuilder-controller";
@@ -24,11 +25,14 @@ pub(crate) const MANAGER: &str = "bitbuilder-controller";
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A client for watches and one for requests: a watch is silent for minutes, a request must
-/// not be.
+/// not be. And one for the Lease, which nothing else may hold up.
 #[derive(Clone)]
 pub(crate) struct Clients {
     pub(crate) watch: Client,
     pub(crate) request: Client,
+    pub(crate) lease: Client,
+    /// Until when this process may write.
+    pub(crate) mandate: Mandate,
 }
 
 /// Why a request did not do what it should.
@@ -104,7 +108,7 @@ pub(crate) async fn call<T>(
 }
 
 impl Clients {
-    pub(crate) async fn connect(args: &Args) -> anyhow::Result<Self> {
+    pub(crate) async fn connect(args: &Args, mandate: Mandate) -> anyhow::Result<Self> {
         let config = match &args.kubeconfig {
             Some(path) => {
                 let file = kube::config::Kubeconfig::read_from(path)
@@ -117,9 +121,15 @@ impl Clients {
                 .await
                 .context("found no kubeconfig and no service account")?,
         };
+        let agent = http::HeaderValue::from_str(&mandate.agent())
+            .context("no header may hold the name of this process")?;
+        let mut config = config;
+        config.headers.push((http::header::USER_AGENT, agent));
         let mut watch = config.clone();
         // A watch that is refused is a matter for who watches, not to be tried again unseen.
         watch.default_retry = false;
+        let mut lease = config.clone();
+        lease.default_retry = false;
         let mut request = config;
         // A retry of the client's own would hold a pass for minutes; passes retry.
         request.default_retry = false;
@@ -130,8 +140,11 @@ impl Clients {
             watch: Client::try_from(watch).context("cannot make a client for watches")?,
             request: ClientBuilder::try_from(request)
                 .context("cannot make a client for requests")?
+                .with_layer(&Mandated(mandate.clone()))
                 .with_layer(&Gate::default())
                 .build(),
+            lease: Client::try_from(lease).context("cannot make a client for the lease")?,
+            mandate,
         })
     }
 }

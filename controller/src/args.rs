@@ -43,8 +43,31 @@ pub struct Args {
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub watch_timeout: u32,
 
-    /// Where to answer `GET /metrics`, such as `127.0.0.1:9090`; without it nowhere. Port 0 is
-    /// any free one, which the log tells.
+    /// Takes a Lease before it works, so that of several processes one does.
+    #[arg(long, env = "BB_LEADER_ELECT")]
+    pub leader_elect: bool,
+
+    /// The namespace of the Lease; that of the Secrets where none is given.
+    #[arg(long, env = "POD_NAMESPACE")]
+    pub lease_namespace: Option<String>,
+
+    /// The name of the Lease.
+    #[arg(long, default_value = "bitbuilder-controller")]
+    pub lease_name: String,
+
+    /// How long the Lease is its holder's after each renewal, in seconds: so long nobody works
+    /// after a leader was killed. It is renewed at a third, and its holder writes nothing after
+    /// two.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(3..=300))]
+    pub lease_duration: u16,
+
+    /// What this process calls itself in the Lease and towards routers and clusters; a part by
+    /// chance follows. The pod's name, else the host's, where none is given.
+    #[arg(long, env = "POD_NAME")]
+    pub identity: Option<String>,
+
+    /// Where to answer `GET /metrics`, `/healthz` and `/readyz`, such as `127.0.0.1:9090`;
+    /// without it nowhere. Port 0 is any free one, which the log tells.
     #[arg(long, env = "BB_METRICS")]
     pub metrics: Option<SocketAddr>,
 
@@ -74,6 +97,21 @@ impl Args {
             LogForm::Text => builder.with_ansi(false).init(),
             LogForm::Json => builder.json().init(),
         }
+    }
+
+    /// The name of this process, which no other has.
+    pub(crate) fn name(&self) -> String {
+        let host = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+        let name = self.identity.clone().or_else(host);
+        let name = name.as_deref().map_or("controller", str::trim);
+        format!("{name}_{:08x}", rand::random::<u32>())
+    }
+
+    pub(crate) fn lease_namespace(&self) -> &str {
+        let given = self.lease_namespace.as_deref();
+        given
+            .filter(|name| !name.is_empty())
+            .unwrap_or(&self.namespace)
     }
 
     pub(crate) fn poll(&self) -> Duration {

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::{Request, Response, StatusCode};
+use bb_wire::Mandate;
+use http::{Method, Request, Response, StatusCode};
 use kube::client::Body;
 use tokio::time::{Instant, Sleep, sleep_until};
-use tower::{Layer, Service};
+use tower::{BoxError, Layer, Service};
 
 use crate::watch::retry_after;
 
@@ -101,6 +102,50 @@ where
             }
             Ok(response)
         })
+    }
+}
+
+/// Lets reads pass, and writes of who may write.
+#[derive(Clone, Debug)]
+pub(crate) struct Mandated(pub(crate) Mandate);
+
+impl<S> Layer<S> for Mandated {
+    type Service = Writes<S>;
+
+    fn layer(&self, inner: S) -> Writes<S> {
+        let mandate = self.0.clone();
+        Writes { inner, mandate }
+    }
+}
+
+/// A client whose writes end with a mandate.
+#[derive(Debug)]
+pub(crate) struct Writes<S> {
+    inner: S,
+    mandate: Mandate,
+}
+
+impl<S> Service<Request<Body>> for Writes<S>
+where
+    S: Service<Request<Body>, Error = BoxError>,
+    S::Response: Send + 'static,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if *request.method() != Method::GET
+            && let Err(ended) = self.mandate.check()
+        {
+            return Box::pin(std::future::ready(Err(ended.into())));
+        }
+        Box::pin(self.inner.call(request))
     }
 }
 

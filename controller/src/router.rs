@@ -214,7 +214,8 @@ impl RouterSession {
         let endpoint = secrets::router(shared, name, spec)
             .await
             .map_err(|error| Contact::Unauthorized(error.to_string()))?;
-        let router = Router::new(endpoint).map_err(|error| contact_of(&error))?;
+        let router = Router::under(endpoint, shared.clients.mandate.clone())
+            .map_err(|error| contact_of(&error))?;
         let router = debts::keeping(shared, name, router);
         self.connected = Some((spec.clone(), router.clone()));
         Ok(router)

@@ -101,11 +101,10 @@ pub(crate) async fn cluster(
         },
     };
     let trust = trust(shared, &spec.tls).await?;
-    Ok(bb_proxmox::Endpoint::new(
-        spec.endpoints.clone(),
-        credentials,
-        trust,
-    ))
+    Ok(bb_proxmox::Endpoint {
+        mandate: shared.clients.mandate.clone(),
+        ..bb_proxmox::Endpoint::new(spec.endpoints.clone(), credentials, trust)
+    })
 }
 
 async fn trust(shared: &Shared, tls: &Tls) -> Result<Trust, SecretError> {

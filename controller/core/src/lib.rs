@@ -10,6 +10,7 @@ pub mod breaker;
 pub mod bucket;
 pub mod drift;
 pub mod guard;
+pub mod lease;
 pub mod objects;
 pub mod outcome;
 pub mod outside;

@@ -213,6 +213,12 @@ impl Inner {
             deadlines.read
         };
         self.gate.pass().await;
+        if write && let Err(ended) = self.endpoint.mandate.check() {
+            return Sent::nothing(ClusterError::Unreachable {
+                endpoint: base.to_owned(),
+                cause: ended.to_string(),
+            });
+        }
         let begun = Instant::now();
         let sent = transport::send(&self.client, base, call, headers, deadline).await;
         self.gate.answered(sent.status, sent.retry_after.as_deref());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bb_wire::{Secret, Trust};
+use bb_wire::{Mandate, Secret, Trust};
 
 use crate::error::ClusterError;
 
@@ -17,6 +17,8 @@ pub struct Endpoint {
     pub trust: Trust,
     /// How long to wait.
     pub deadlines: Deadlines,
+    /// Until when anything may be changed.
+    pub mandate: Mandate,
 }
 
 /// As whom a cluster is driven.
@@ -63,6 +65,7 @@ impl Endpoint {
             credentials,
             trust,
             deadlines: Deadlines::default(),
+            mandate: Mandate::default(),
         }
     }
 

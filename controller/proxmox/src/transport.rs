@@ -66,6 +66,17 @@ pub(crate) struct Sent {
     pub(crate) result: Result<Value, ClusterError>,
 }
 
+impl Sent {
+    /// A request that was not sent, or was not answered.
+    pub(crate) fn nothing(error: ClusterError) -> Self {
+        Self {
+            status: 0,
+            retry_after: None,
+            result: Err(error),
+        }
+    }
+}
+
 /// The client side of HTTP.
 ///
 /// The server closes idle connections after 5 s and each connection after 100 requests and
@@ -82,6 +93,8 @@ pub(crate) fn client(endpoint: &Endpoint) -> Result<Client, ClusterError> {
         .connect_timeout(endpoint.deadlines.connect)
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
+        .user_agent(endpoint.mandate.agent())
+        .connector_layer(endpoint.mandate.clone())
         .build()
         .map_err(|error| ClusterError::Setup(format!("no HTTP client: {}", chain(&error))))
 }
@@ -107,11 +120,7 @@ pub(crate) async fn send(
                 result: read(base, call, response).await,
             }
         }
-        Err(error) => Sent {
-            status: 0,
-            retry_after: None,
-            result: Err(no_answer(base, call, &error)),
-        },
+        Err(error) => Sent::nothing(no_answer(base, call, &error)),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use bb_wire::Rate;
+use bb_wire::{Mandate, Rate};
 use reqwest::Method;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -56,7 +56,19 @@ impl Router {
     /// # Errors
     /// As [`Router::new`].
     pub fn with_limits(endpoint: Endpoint, limits: Limits) -> Result<Self, RouterError> {
-        let transport = Transport::new(endpoint, &limits);
+        Self::made(endpoint, limits, Mandate::default())
+    }
+
+    /// A client with the usual limits that changes nothing once `mandate` has ended.
+    ///
+    /// # Errors
+    /// As [`Router::new`].
+    pub fn under(endpoint: Endpoint, mandate: Mandate) -> Result<Self, RouterError> {
+        Self::made(endpoint, Limits::default(), mandate)
+    }
+
+    fn made(endpoint: Endpoint, limits: Limits, mandate: Mandate) -> Result<Self, RouterError> {
+        let transport = Transport::new(endpoint, &limits, mandate);
         let transport = transport.map_err(|text| RouterError::Endpoint { text })?;
         Ok(Self {
             transport: Arc::new(transport),

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bb_wire::{Distrusted, Gate, Rate, Secret};
+use bb_wire::{Distrusted, Gate, Mandate, Rate, Secret};
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, Method};
 
@@ -21,6 +21,7 @@ pub(crate) struct Transport {
     client: Client,
     sent: Sent,
     gate: Gate,
+    mandate: Mandate,
 }
 
 #[derive(Default)]
@@ -42,7 +43,11 @@ pub(crate) struct Call {
 
 impl Transport {
     /// Prepares the way; nothing is sent. The error says what is wrong with the endpoint.
-    pub(crate) fn new(endpoint: Endpoint, limits: &Limits) -> Result<Self, String> {
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        limits: &Limits,
+        mandate: Mandate,
+    ) -> Result<Self, String> {
         let Endpoint {
             name,
             url,
@@ -70,7 +75,8 @@ impl Transport {
             .tcp_keepalive(Duration::from_secs(30))
             .tcp_keepalive_interval(Duration::from_secs(10))
             .tcp_keepalive_retries(3)
-            .user_agent(concat!("bitbuilder/", env!("CARGO_PKG_VERSION")))
+            .user_agent(mandate.agent())
+            .connector_layer(mandate.clone())
             .build()
             .map_err(|error| innermost(&error))?;
         Ok(Self {
@@ -80,6 +86,7 @@ impl Transport {
             client,
             sent: Sent::default(),
             gate: Gate::default(),
+            mandate,
         })
     }
 
@@ -130,6 +137,14 @@ impl Transport {
         };
         count.fetch_add(1, Ordering::Relaxed);
         self.gate.pass().await;
+        if changes(path)
+            && let Err(ended) = self.mandate.check()
+        {
+            return Err(RouterError::Unreachable {
+                url: self.url.clone(),
+                text: ended.to_string(),
+            });
+        }
         let begun = Instant::now();
         let sent = body.as_ref().map_or(0, String::len);
         let mut request = self
@@ -175,12 +190,17 @@ impl Transport {
         } else {
             mask.line(&innermost(error))
         };
-        if error.is_connect() || !matches!(path, "/configure" | "/config-file") {
+        if error.is_connect() || !changes(path) {
             RouterError::Unreachable { url, text }
         } else {
             RouterError::Unknown { text }
         }
     }
+}
+
+/// Whether a request to this path changes a router.
+fn changes(path: &str) -> bool {
+    matches!(path, "/configure" | "/config-file")
 }
 
 /// The cause at the bottom of the chain, which is the one that says something.

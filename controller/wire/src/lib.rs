@@ -3,12 +3,14 @@
 //! And how fast it may be asked. No socket: `bb-vyos` and `bb-proxmox` bring those.
 
 mod gate;
+mod mandate;
 mod secret;
 mod trust;
 mod verifier;
 
 pub use bb_core::bucket::Rate;
 pub use gate::Gate;
+pub use mandate::{Connector, Ended, Mandate};
 pub use secret::Secret;
 pub use trust::{Trust, TrustError};
 pub use verifier::Distrusted;

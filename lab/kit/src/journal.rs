@@ -16,6 +16,9 @@ pub struct Entry {
     pub target: String,
     /// Who called: an address, a user, a token's name.
     pub caller: String,
+    /// What the caller calls its program: the header `User-Agent`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub agent: String,
     /// The HTTP method, or `COMMIT` and the like for what is not a call.
     pub method: String,
     /// The path without its query.
@@ -116,6 +119,7 @@ mod tests {
             time: now(),
             target: "r1".into(),
             caller: "127.0.0.1".into(),
+            agent: "curl/8".into(),
             method: "POST".into(),
             path: "/configure".into(),
             body: serde_json::json!({"op": "set"}),

@@ -74,6 +74,7 @@ impl Lab {
             time,
             target: self.name.clone(),
             caller: known.caller,
+            agent: request.header("user-agent").unwrap_or_default().to_owned(),
             method,
             path,
             body,

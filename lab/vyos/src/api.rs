@@ -143,6 +143,7 @@ impl Api {
             time: journal::now(),
             target: self.router.name.clone(),
             caller: request.peer.to_string(),
+            agent: request.header("user-agent").unwrap_or_default().to_owned(),
             method: request.method.to_string(),
             path: request.path.clone(),
             body: shown,

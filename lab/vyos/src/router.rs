@@ -358,6 +358,7 @@ impl Router {
             time: journal::now(),
             target: self.name.clone(),
             caller: caller.to_owned(),
+            agent: String::new(),
             method: "COMMIT".to_owned(),
             path: "/configure".to_owned(),
             body: json!(committed.said),

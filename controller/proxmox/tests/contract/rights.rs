@@ -1,7 +1,10 @@
 //! Shows what is said of missing rights and wrong credentials.
 
+use std::time::{Duration, Instant};
+
 use bb_lab_proxmox::{Config, Seed};
 use bb_proxmox::{Cluster, ClusterError, Credentials, Endpoint, Secret, Trust, Uses};
+use bb_wire::Mandate;
 
 use crate::stage::{HOLDER, Stage, TEMPLATE, endpoint, vm, vmid, volume};
 
@@ -137,4 +140,32 @@ async fn the_next_endpoint_is_asked_when_one_is_dead() {
     let urls = vec![dead, good.urls[0].clone()];
     let cluster = Cluster::connect(Endpoint { urls, ..good }).await.unwrap();
     assert_eq!(cluster.version(), "9.1.7");
+}
+
+#[tokio::test]
+async fn who_does_not_lead_any_more_changes_nothing() {
+    let mut stage = Stage::new().await;
+    let mandate = Mandate::new("one");
+    mandate.extend(Instant::now() + Duration::from_secs(60));
+    let endpoint = Endpoint {
+        mandate: mandate.clone(),
+        ..endpoint(&stage.lab)
+    };
+    stage.driver = bb_proxmox::Driver::new(Cluster::connect(endpoint).await.unwrap());
+    stage.desired.guests = vec![vm(5001, &[])];
+    stage.settle().await;
+    let writes = |stage: &Stage| {
+        let entries = stage.lab.journal().into_iter();
+        let writes = entries.filter(|e| e.method != "GET" && e.agent.ends_with("(one)"));
+        writes.count()
+    };
+    let before = writes(&stage);
+    assert!(before > 0);
+    mandate.end();
+    stage.desired.guests.clear();
+    stage.desired.guests.push(vm(5002, &[]));
+    // A pass that may not write either fails or says of the guest that it did not get on.
+    let _ = stage.attempt().await;
+    assert_eq!(writes(&stage), before);
+    assert!(stage.config(5002, "name").is_none());
 }

@@ -1,8 +1,9 @@
 //! Turns many callers at once into one request at a time.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bb_vyos::Op;
+use bb_vyos::{Op, Router};
+use bb_wire::Mandate;
 
 use crate::stand::{endpoint, lab_with, router, short};
 use crate::tenant::made;
@@ -123,7 +124,7 @@ async fn a_read_during_somebody_elses_commit_waits_for_its_end() {
     assert_eq!(shown["vrf"]["name"]["t-acme"]["table"], "1001");
 
     // And not for ever.
-    let hasty = bb_vyos::Router::with_limits(
+    let hasty = Router::with_limits(
         endpoint(&lab),
         bb_vyos::Limits {
             tries: 3,
@@ -143,4 +144,32 @@ async fn a_read_during_somebody_elses_commit_waits_for_its_end() {
     assert_eq!(hasty.requests().reads, 3);
     lab.hold_commits(false);
     commit.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn who_does_not_lead_any_more_changes_nothing() {
+    let lab = lab_with(|_| {}).await;
+    let mandate = Mandate::new("one");
+    mandate.extend(Instant::now() + Duration::from_secs(60));
+    let router = Router::under(endpoint(&lab), mandate.clone()).unwrap();
+    let ops = [Op::set(["interfaces", "dummy", "dum9", "description", "x"])];
+    router.configure(&ops).await.unwrap();
+    let before = lab.config();
+    mandate.end();
+    let ops = [Op::delete(["interfaces", "dummy", "dum9"])];
+    for refused in [
+        router.configure(&ops).await.err(),
+        router.save().await.err(),
+    ] {
+        let refused = refused.unwrap();
+        assert!(refused.to_string().contains("does not lead"), "{refused}");
+        assert!(!refused.may_have_changed());
+    }
+    assert_eq!(lab.config(), before);
+    let agents: Vec<String> = lab.journal.entries().into_iter().map(|e| e.agent).collect();
+    assert!(
+        agents.iter().any(|agent| agent.ends_with("(one)")),
+        "{agents:?}"
+    );
+    assert_eq!(lab.counters.get("requests_configure"), 1);
 }
