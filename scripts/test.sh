@@ -16,6 +16,7 @@ scripts/tools.sh test
 # Go and Rust after each other: at once they would only fight for two cores and for memory.
 say "2 of 5: management cluster"
 scripts/cluster.sh
+scripts/alerts.sh
 say "3 of 5: Python packages"
 scripts/venv.sh
 say "4 of 5: compiling the programs and the tests"

@@ -12,6 +12,7 @@ use bb_core::render;
 use bb_core::resolve::{Id, resolve};
 use bb_core::share::Share;
 use bb_core::status::{Known, changes};
+use bb_core::tally::tally;
 use bb_core::world::{World, uid};
 use bb_core::writes::{Writes, order};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -39,6 +40,7 @@ const INSTANCES: usize = 64;
 
 /// Runs passes for as long as the process lives.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) -> anyhow::Result<()> {
+    shared.metrics.leads();
     let mut failed = 0;
     let mut turn = 0;
     let (mut took, mut ended) = (Duration::ZERO, Instant::now());
@@ -54,6 +56,8 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) -> anyhow:
         turn += 1;
         let begun = Instant::now();
         let failure = pass(&shared, turn).await;
+        // With what the pass wrote, which the caches have at once.
+        shared.metrics.tallied(&tally(&shared.stores.world()));
         (took, ended) = (begun.elapsed(), Instant::now());
         let Some(error) = failure else {
             failed = 0;

@@ -3,6 +3,7 @@
 //! Labels are names of Providers and words of ours: how many series there are is bounded by the
 //! equipment, never by what tenants make.
 
+use bb_core::tally::{Readiness, Tally};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
@@ -18,6 +19,8 @@ pub(crate) struct Metrics {
     guarded: Family<Of, Gauge>,
     passes: Family<Ended, Counter>,
     requests: Family<Of, Counter>,
+    objects: Family<OfReadiness, Gauge>,
+    leader: Gauge,
 }
 
 /// A Provider.
@@ -31,6 +34,13 @@ struct Of {
 struct OfKind {
     kind: Kind,
     provider: String,
+}
+
+/// Objects of a kind that are Ready, or not.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfReadiness {
+    kind: &'static str,
+    ready: &'static str,
 }
 
 /// How a pass over a Provider ended.
@@ -92,6 +102,25 @@ impl Metrics {
         self.requests.get_or_create(&of(provider)).inc_by(count);
     }
 
+    /// Says that this process is the one that works.
+    pub(crate) fn leads(&self) {
+        self.leader.set(1);
+    }
+
+    /// Says how many objects of each kind are Ready.
+    pub(crate) fn tallied(&self, tally: &Tally) {
+        for (&(kind, readiness), count) in tally {
+            let ready = match readiness {
+                Readiness::Ready => "True",
+                Readiness::NotReady => "False",
+                Readiness::Unknown => "Unknown",
+            };
+            let count = i64::try_from(*count).unwrap_or(i64::MAX);
+            let of = OfReadiness { kind, ready };
+            self.objects.get_or_create(&of).set(count);
+        }
+    }
+
     /// Forgets a Provider that is gone.
     pub(crate) fn forget(&self, provider: &str) {
         self.orphans.remove(&of(provider));
@@ -120,6 +149,13 @@ impl Metrics {
         let (passes, requests) = (self.passes.clone(), self.requests.clone());
         all.register("passes", "Passes over a router or cluster", passes);
         all.register("requests", "Requests to a router or cluster", requests);
+        let (objects, leader) = (self.objects.clone(), self.leader.clone());
+        all.register("objects", "Objects by kind and readiness", objects);
+        all.register(
+            "leader",
+            "Whether this process is the one that works",
+            leader,
+        );
         all
     }
 
@@ -149,6 +185,8 @@ mod tests {
         metrics.guarded("c1", 0);
         metrics.passed("r1", true);
         metrics.requested("r1", 2);
+        metrics.tallied(&[(("Volume", Readiness::NotReady), 4)].into());
+        metrics.leads();
         let text = metrics.text().unwrap();
         for line in [
             "bitbuilder_drift_total{kind=\"Network\",provider=\"r1\"} 1",
@@ -156,6 +194,8 @@ mod tests {
             "bitbuilder_guarded_deletes{provider=\"c1\"} 0",
             "bitbuilder_passes_total{provider=\"r1\",result=\"done\"} 1",
             "bitbuilder_requests_total{provider=\"r1\"} 2",
+            "bitbuilder_objects{kind=\"Volume\",ready=\"False\"} 4",
+            "bitbuilder_leader 1",
         ] {
             assert!(text.contains(line), "{line} is not in {text}");
         }

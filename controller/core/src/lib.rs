@@ -19,6 +19,7 @@ pub mod render;
 pub mod resolve;
 pub mod share;
 pub mod status;
+pub mod tally;
 #[cfg(test)]
 mod testkit;
 pub mod unread;

@@ -35,6 +35,15 @@ pub fn cluster_binary() -> Result<PathBuf> {
     )
 }
 
+/// Returns the executable that judges alerts as Prometheus does.
+///
+/// # Errors
+/// When it is not there, with the command that builds it.
+pub fn alerts_binary() -> Result<PathBuf> {
+    let path = told_by("scripts/alerts.sh")?;
+    existing(path, "run scripts/alerts.sh first (half a minute)")
+}
+
 /// Returns the folder with the programs of a node, as `scripts/node.sh` unpacks them.
 ///
 /// # Errors

@@ -1,5 +1,6 @@
 //! The chart, rendered by helm: what it makes, what it refuses, and what the API says to that.
 
+mod alerts;
 mod policies;
 mod render;
 mod schema;

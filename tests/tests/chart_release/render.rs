@@ -1,11 +1,14 @@
 //! Turns the chart and sets of values into manifests that a person has read.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use bb_controller::Args;
 use bb_lab_harness::chart;
 use bb_tests::site::documents;
+use clap::Parser as _;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use serde_json::Value;
 
-use crate::{SETS, text};
+use crate::{SETS, objects, text};
 
 /// Definitions are long, and have a test of their own.
 const WITHOUT_DEFINITIONS: [&str; 2] = ["--set", "crds.install=false"];
@@ -49,6 +52,25 @@ fn the_definitions_of_the_chart_are_those_of_the_types() -> Result<()> {
 fn each_set_of_values_makes_what_was_read_and_found_right() -> Result<()> {
     for set in SETS {
         insta::assert_snapshot!(set, text(set, &WITHOUT_DEFINITIONS)?);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_controller_understands_every_flag_that_it_is_given() -> Result<()> {
+    for set in SETS {
+        let all = objects(set)?;
+        let deployment = all.iter().find(|object| object["kind"] == "Deployment");
+        let pod = &deployment.context("a Deployment")?["spec"]["template"]["spec"];
+        let flags = pod["containers"][0]["args"].as_array().context("flags")?;
+        let flags = flags.iter().filter_map(Value::as_str).map(|flag| {
+            flag.replace("$(POD_NAMESPACE)", "clouds")
+                .replace("$(POD_NAME)", "one")
+        });
+        let line = ["bb-controller".to_owned()].into_iter().chain(flags);
+        let args = Args::try_parse_from(line).with_context(|| format!("with the values {set}"))?;
+        ensure!(args.leader_elect && args.namespace == "clouds", "{args:?}");
+        ensure!(args.metrics.is_some(), "{args:?}");
     }
     Ok(())
 }
