@@ -158,11 +158,13 @@ macro_rules! kept {
 
             fn read(text: &str) -> serde_json::Result<Self> {
                 let parts: Parts<_, _> = serde_json::from_str(text)?;
-                Ok(Self {
+                let read = Self {
                     metadata: parts.metadata.into(),
                     spec: parts.spec,
                     status: parts.status,
-                })
+                };
+                // What was read left room to grow in each of its lists; a copy has none.
+                Ok(read.clone())
             }
 
             fn stamp(&self) -> Option<(&str, u64)> {

@@ -5,6 +5,11 @@ use bb_controller::Args;
 use clap::Parser as _;
 use tokio_util::sync::CancellationToken;
 
+/// It gives back what a pass needed and the time between passes does not: with the allocator of
+/// glibc half as much again stays resident. `.cargo/config.toml` says how soon.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     args.start_log();

@@ -1,8 +1,62 @@
 //! Turns an outcome into the conditions of an object.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use schemars::JsonSchema;
+use std::borrow::Cow;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{self, Time};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
+
+/// A text that is held once for all that say the same: of the words of ten thousand objects'
+/// conditions, nearly all are the same few.
+pub type Words = string_cache::DefaultAtom;
+
+/// One aspect of what an object is, as in every API of Kubernetes.
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// When the status changed last.
+    pub last_transition_time: Time,
+    /// A sentence for people.
+    #[serde(default)]
+    pub message: Words,
+    /// The generation of the object that this speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// One word for the cause.
+    #[serde(default)]
+    pub reason: Words,
+    /// `True`, `False` or `Unknown`.
+    #[serde(default)]
+    pub status: Words,
+    /// What it is about.
+    #[serde(default, rename = "type")]
+    pub type_: Words,
+}
+
+impl Condition {
+    /// Whether it is about this.
+    #[must_use]
+    pub fn is(&self, type_: ConditionType) -> bool {
+        self.type_ == *type_.as_str()
+    }
+
+    /// Whether what it is about is so.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.status == *"True"
+    }
+}
+
+/// That of Kubernetes.
+impl JsonSchema for Condition {
+    fn schema_name() -> Cow<'static, str> {
+        v1::Condition::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        v1::Condition::json_schema(generator)
+    }
+}
 
 /// What a condition is about. The words are the Gateway API's where they fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -217,29 +271,30 @@ pub fn set_condition(
     generation: Option<i64>,
     now: &Time,
 ) -> bool {
-    let since = conditions
-        .iter()
-        .find(|c| c.type_ == type_.as_str() && c.status == verdict.status())
-        .map_or_else(|| now.clone(), |c| c.last_transition_time.clone());
-    let next = Condition {
-        type_: type_.as_str().to_owned(),
-        status: verdict.status().to_owned(),
-        reason: verdict.reason.as_str().to_owned(),
-        message: verdict.message.clone(),
-        observed_generation: generation,
-        last_transition_time: since,
-    };
-    match conditions.iter_mut().find(|c| c.type_ == next.type_) {
-        Some(present) if *present == next => false,
-        Some(present) => {
-            *present = next;
-            true
-        }
-        None => {
-            conditions.push(next);
-            true
-        }
+    let present = conditions.iter_mut().find(|c| c.is(type_));
+    let stays = |c: &Condition| c.status == *verdict.status();
+    if present.as_deref().is_some_and(|c| {
+        stays(c)
+            && c.reason == *verdict.reason.as_str()
+            && c.message == *verdict.message
+            && c.observed_generation == generation
+    }) {
+        return false;
     }
+    let since = present.as_deref().filter(|c| stays(c));
+    let next = Condition {
+        last_transition_time: since.map_or(now, |c| &c.last_transition_time).clone(),
+        message: verdict.message.as_str().into(),
+        observed_generation: generation,
+        reason: verdict.reason.as_str().into(),
+        status: verdict.status().into(),
+        type_: type_.as_str().into(),
+    };
+    match present {
+        Some(present) => *present = next,
+        None => conditions.push(next),
+    }
+    true
 }
 
 #[cfg(test)]
@@ -289,6 +344,21 @@ mod tests {
         ));
         assert_eq!(list[0].last_transition_time, at(4));
         assert_eq!(list.len(), 1);
+    }
+
+    #[test]
+    fn a_condition_goes_over_the_wire_as_that_of_kubernetes() {
+        let mut list = Vec::new();
+        let verdict = Verdict::no(Reason::Refused, "no room");
+        set_condition(&mut list, ConditionType::Ready, &verdict, Some(3), &at(7));
+        let text = serde_json::to_string(&list[0]).unwrap();
+        let theirs: v1::Condition = serde_json::from_str(&text).unwrap();
+        assert_eq!(serde_json::to_string(&theirs).unwrap(), text);
+        assert_eq!(theirs.message, "no room");
+        let ours: Condition = serde_json::from_str(&text).unwrap();
+        assert_eq!(ours, list[0]);
+        // What thousands of objects hold of it each.
+        assert!(size_of::<Condition>() <= 64);
     }
 
     #[test]

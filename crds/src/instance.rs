@@ -1,11 +1,11 @@
 //! Instance: a virtual machine or a container of a tenant.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Size;
+use crate::condition::Condition;
 use crate::drift::{Drift, Preview};
 use crate::provider::ManagementPolicy;
 

@@ -20,7 +20,7 @@ mod render;
 pub mod tenant;
 pub mod volume;
 
-pub use condition::{ConditionType, Reason};
+pub use condition::{Condition, ConditionType, Reason};
 pub use drift::{Drift, Preview};
 pub use ids::NumberRange;
 pub use instance::{Instance, InstanceSpec, InstanceStatus};

@@ -1,11 +1,10 @@
 //! Network: one prefix of a tenant, and where it exists.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::condition::Reason;
+use crate::condition::{Condition, Reason};
 use crate::drift::Drift;
 use crate::provider::ManagementPolicy;
 use crate::region::Usage;

@@ -1,11 +1,11 @@
 //! Provider: one router or one Proxmox VE cluster.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::NumberRange;
+use crate::condition::Condition;
 
 /// One router or one Proxmox VE cluster that the controller drives.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]

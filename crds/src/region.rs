@@ -1,11 +1,11 @@
 //! Region: what holds for a whole fabric, said once.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::NumberRange;
+use crate::condition::Condition;
 
 /// A fabric: its AS number, the number ranges that are given out in it, and how its Proxmox
 /// clusters hang on its routers.

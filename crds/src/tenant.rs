@@ -1,10 +1,10 @@
 //! Tenant: who owns a namespace and a VRF.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::condition::Condition;
 use crate::drift::Drift;
 
 /// A customer, team or project: a namespace in the management cluster and a VRF on the

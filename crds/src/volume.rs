@@ -1,11 +1,11 @@
 //! Volume: a disk that outlives instances.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Size;
+use crate::condition::Condition;
 use crate::drift::Drift;
 use crate::provider::ManagementPolicy;
 

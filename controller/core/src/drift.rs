@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bb_crds::condition::Verdict;
 use bb_crds::drift::{LINE, LINES};
-use bb_crds::{Drift, Preview, Reason};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use bb_crds::{Condition, ConditionType, Drift, Preview, Reason};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::SignedDuration;
 
 use crate::vyos::{Command, Lines, Path, Verb};
@@ -256,7 +256,7 @@ pub fn in_sync(
     }
     let held = conditions
         .iter()
-        .any(|c| c.type_ == "InSync" && c.status == "True");
+        .any(|c| c.is(ConditionType::InSync) && c.holds());
     if held || programmed.holds == Some(true) {
         Verdict::yes(Reason::InSync, "")
     } else {

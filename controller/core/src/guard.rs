@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bb_crds::instance::DeletionPolicy;
 use bb_crds::provider::{DeleteGuard, ManagementPolicy};
 use bb_crds::volume::ReclaimPolicy;
-use bb_crds::{ALLOW_DELETES, Provider, Reason};
+use bb_crds::{ALLOW_DELETES, ConditionType, Provider, Reason};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -108,9 +108,9 @@ pub fn trips(guard: &DeleteGuard, count: usize, total: usize) -> bool {
 /// It was held already, by the rule as it is now: neither time nor a restart lifts that.
 fn was_held(provider: &Provider) -> bool {
     let conditions = provider.status.iter().flat_map(|s| &s.conditions);
-    let mut ready = conditions.filter(|c| c.type_ == "Ready");
+    let mut ready = conditions.filter(|c| c.is(ConditionType::Ready));
     ready.any(|c| {
-        c.reason == Reason::Guarded.as_str()
+        c.reason == *Reason::Guarded.as_str()
             && c.observed_generation == provider.metadata.generation
     })
 }

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bb_crds::ConditionType;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use bb_crds::{Condition, ConditionType};
 use kube::ResourceExt;
 
 use crate::world::World;
@@ -66,11 +65,11 @@ pub fn tally(world: &World) -> Tally {
 
 /// What an object's own Ready condition says, where it is about the spec that is there.
 fn of(object: &impl ResourceExt, conditions: Option<&Vec<Condition>>) -> Readiness {
-    let word = ConditionType::Ready.as_str();
-    let ready = conditions.into_iter().flatten().find(|c| c.type_ == word);
+    let mut conditions = conditions.into_iter().flatten();
+    let ready = conditions.find(|c| c.is(ConditionType::Ready));
     match ready {
         Some(ready) if ready.observed_generation == object.meta().generation => {
-            match ready.status.as_str() {
+            match &*ready.status {
                 "True" => Readiness::Ready,
                 "False" => Readiness::NotReady,
                 _ => Readiness::Unknown,

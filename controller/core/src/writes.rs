@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use bb_crds::{Condition, ConditionType};
 use serde_json::Value;
 
 use crate::resolve::Id;
@@ -160,9 +160,9 @@ fn weigh(world: &World, change: &Change) -> Weight {
     }
     let old = conditions(world, &change.id)
         .iter()
-        .find(|c| c.type_ == "Ready");
+        .find(|c| c.is(ConditionType::Ready));
     let new = change.status.as_ref().and_then(ready);
-    let old = old.map(|c| (c.status.as_str(), c.reason.as_str(), c.observed_generation));
+    let old = old.map(|c| (&*c.status, &*c.reason, c.observed_generation));
     if old == new {
         Weight::Tells
     } else {

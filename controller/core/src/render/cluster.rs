@@ -167,7 +167,7 @@ impl At<'_> {
 
     /// Everything of a guest, once all that it names has its numbers.
     fn described(&self, instance: &InstanceR) -> Option<DesiredGuest> {
-        let mut nics = Vec::new();
+        let mut nics = Vec::with_capacity(instance.nics.len());
         let mut dns: (Vec<String>, Option<String>) = (Vec::new(), None);
         for (at, nic) in instance.nics.iter().enumerate() {
             let network = self.resolved.networks.get(&nic.network)?;
@@ -189,7 +189,7 @@ impl At<'_> {
                 dns = (network.dns_servers.clone(), network.dns_domain.clone());
             }
         }
-        let mut volumes = Vec::new();
+        let mut volumes = Vec::with_capacity(instance.volumes.len());
         for key in &instance.volumes {
             let volume = self.resolved.volumes.get(key)?;
             let recorded = self.world.volumes.get(key)?.status.as_ref()?;

@@ -7,9 +7,8 @@ use std::net::Ipv4Addr;
 
 use bb_crds::ids::{VlanId, Vmid, Vni};
 use bb_crds::instance::{InstanceType, Power};
-use bb_crds::{ConditionType, Reason};
+use bb_crds::{Condition, ConditionType, Reason};
 use ipnet::Ipv4Net;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::guard::Guarded;
 use crate::world::{Key, Uid, Users, World};
@@ -279,7 +278,7 @@ fn in_force(generation: Option<i64>, conditions: Option<&Vec<Condition>>) -> boo
     let holds = |type_: ConditionType| {
         conditions.into_iter().flatten().any(|c| {
             let same = c.observed_generation == generation;
-            c.type_ == type_.as_str() && c.status == "True" && same
+            c.is(type_) && c.holds() && same
         })
     };
     holds(ConditionType::Accepted) && holds(ConditionType::ResolvedRefs)

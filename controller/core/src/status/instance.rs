@@ -179,12 +179,11 @@ fn is_in_place(known: &Known<'_>, network: &Key) -> bool {
     let Some(status) = &object.status else {
         return false;
     };
-    let programmed = ConditionType::Programmed.as_str();
     let mut conditions = status.conditions.iter();
     let held =
         paused(object.as_ref()) || object.spec.management_policy == ManagementPolicy::Observe;
     let ran = !status.targets.is_empty() && status.targets.iter().all(|t| t.applied.is_some());
-    conditions.any(|c| c.type_ == programmed && c.status == "True") || (held && ran)
+    conditions.any(|c| c.is(ConditionType::Programmed) && c.holds()) || (held && ran)
 }
 
 fn networks_ready(known: &Known<'_>, key: &Key) -> Verdict {

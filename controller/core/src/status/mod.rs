@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bb_crds::condition::{Verdict, set_condition};
 use bb_crds::provider::ManagementPolicy;
-use bb_crds::{ConditionType, Drift, Reason};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use bb_crds::{Condition, ConditionType, Drift, Reason};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use serde::Serialize;
 use serde_json::Value;
@@ -344,9 +344,9 @@ fn recorded(
     type_: ConditionType,
     generation: Option<i64>,
 ) -> Option<Verdict> {
-    let condition = conditions.iter().find(|c| c.type_ == type_.as_str())?;
-    let holds = condition.status == "True" && condition.observed_generation == generation;
-    holds.then(|| Verdict::yes(Reason::Programmed, &condition.message))
+    let condition = conditions.iter().find(|c| c.is(type_))?;
+    let holds = condition.holds() && condition.observed_generation == generation;
+    holds.then(|| Verdict::yes(Reason::Programmed, &*condition.message))
 }
 
 /// Writes verdicts into a list of conditions, and says what to tell of Ready.
@@ -357,9 +357,7 @@ fn judge(
     now: &Time,
 ) -> Option<Note> {
     let ready = |list: &[Condition]| {
-        let found = list
-            .iter()
-            .find(|c| c.type_ == ConditionType::Ready.as_str());
+        let found = list.iter().find(|c| c.is(ConditionType::Ready));
         found.map(|c| (c.status.clone(), c.reason.clone()))
     };
     let before = ready(conditions);
@@ -373,7 +371,9 @@ fn judge(
     let after = ready(conditions);
     let quiet = [Reason::Pending, Reason::Waiting, Reason::Deleting];
     let warning = verdict.holds == Some(false) && !quiet.contains(&verdict.reason);
-    let was_ready = before.as_ref().is_some_and(|(status, _)| status == "True");
+    let was_ready = before
+        .as_ref()
+        .is_some_and(|(status, _)| *status == *"True");
     // From one kind of not yet to another is no news.
     let news = after != before && (warning || was_ready || verdict.holds == Some(true));
     news.then(|| Note {

@@ -195,7 +195,7 @@ fn kept(router: &str, old: &NetworkStatus, object: &Network) -> Option<(Reason, 
     let programmed = old
         .conditions
         .iter()
-        .find(|c| c.type_ == ConditionType::Programmed.as_str())?;
+        .find(|c| c.is(ConditionType::Programmed))?;
     let same = programmed.observed_generation == object.metadata.generation;
     same.then(|| (target.reason, target.message.clone()))
 }
