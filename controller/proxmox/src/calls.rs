@@ -43,7 +43,10 @@ impl Cluster {
     /// Nodes, guests and storages of the whole cluster, in one call.
     pub(crate) async fn resources(&self) -> Result<Observed, ClusterError> {
         let call = Call::new("GET /cluster/resources", "/cluster/resources".to_owned());
-        Ok(parse_resources(&self.call(&call).await?))
+        let mut seen = Observed::default();
+        self.each(&call, |row| parse_resource(row, &mut seen))
+            .await?;
+        Ok(seen)
     }
 
     /// A guest's configuration, with what is pending.
@@ -76,14 +79,13 @@ impl Cluster {
             Kind::Vm => ("GET /nodes/N/qemu", format!("/nodes/{}/qemu", part(node))),
             Kind::Container => ("GET /nodes/N/lxc", format!("/nodes/{}/lxc", part(node))),
         };
-        let answer = self.call(&Call::new(name, path)).await?;
-        let live = rows(&answer).iter().filter_map(|row| {
-            Some((
-                vmid_at(row)?,
-                text_at(row, "status").as_deref() == Some("running"),
-            ))
-        });
-        Ok(live.collect())
+        let mut live = BTreeMap::new();
+        let runs = |row: &Value| text_at(row, "status").as_deref() == Some("running");
+        self.each(&Call::new(name, path), |row| {
+            live.extend(vmid_at(row).map(|vmid| (vmid, runs(row))));
+        })
+        .await?;
+        Ok(live)
     }
 
     /// The disk images under one VMID: volume id to bytes.
@@ -95,11 +97,12 @@ impl Cluster {
         let call = Call::new("GET /nodes/N/storage/S/content", content_path(place, None))
             .with("content", "images")
             .with("vmid", vmid.to_string());
-        let answer = self.call(&call).await?;
-        let images = rows(&answer).iter();
-        Ok(images
-            .filter_map(|row| Some((text_at(row, "volid")?, number_at(row, "size")?)))
-            .collect())
+        let mut images = BTreeMap::new();
+        self.each(&call, |row| {
+            images.extend(text_at(row, "volid").zip(number_at(row, "size")));
+        })
+        .await?;
+        Ok(images)
     }
 
     /// The container archives of a storage.
@@ -129,23 +132,28 @@ impl Cluster {
     }
 }
 
+#[cfg(test)]
 pub(crate) fn parse_resources(answer: &Value) -> Observed {
     let mut seen = Observed::default();
     for row in rows(answer) {
-        match text_at(row, "type").as_deref() {
-            Some("node") => {
-                if let Some(node) = text_at(row, "node") {
-                    let online = text_at(row, "status").as_deref() == Some("online");
-                    seen.nodes.insert(node, online);
-                }
-            }
-            Some("qemu") => seen.guests.extend(parse_row(Kind::Vm, row)),
-            Some("lxc") => seen.guests.extend(parse_row(Kind::Container, row)),
-            Some("storage") => parse_storage(row, &mut seen.storages),
-            _ => {}
-        }
+        parse_resource(row, &mut seen);
     }
     seen
+}
+
+fn parse_resource(row: &Value, seen: &mut Observed) {
+    match text_at(row, "type").as_deref() {
+        Some("node") => {
+            if let Some(node) = text_at(row, "node") {
+                let online = text_at(row, "status").as_deref() == Some("online");
+                seen.nodes.insert(node, online);
+            }
+        }
+        Some("qemu") => seen.guests.extend(parse_row(Kind::Vm, row)),
+        Some("lxc") => seen.guests.extend(parse_row(Kind::Container, row)),
+        Some("storage") => parse_storage(row, &mut seen.storages),
+        _ => {}
+    }
 }
 
 fn parse_row(kind: Kind, row: &Value) -> Option<(Vmid, Row)> {

@@ -16,7 +16,7 @@ use tracing::debug;
 use crate::endpoint::{Credentials, Endpoint};
 use crate::error::{Class, ClusterError};
 use crate::json;
-use crate::transport::{self, Call, Sent};
+use crate::transport::{self, Call, Data, Sent};
 
 /// A ticket lives for two hours; it is renewed at half of that.
 const RENEW_AFTER: Duration = Duration::from_secs(3600);
@@ -104,6 +104,7 @@ impl Cluster {
         let answer = inner
             .call(&Call::new("GET /version", "/version".to_owned()))
             .await?;
+        let answer = json::all_of(answer);
         inner.version = json::text_at(&answer, "version").unwrap_or_default();
         Ok(Self(Arc::new(inner)))
     }
@@ -144,14 +145,24 @@ impl Cluster {
     }
 
     pub(crate) async fn call(&self, call: &Call) -> Result<Value, ClusterError> {
-        self.0.call(call).await
+        Ok(json::all_of(self.0.call(call).await?))
+    }
+
+    /// Makes a call that answers with a list, and looks at its rows one by one.
+    pub(crate) async fn each(
+        &self,
+        call: &Call,
+        look: impl FnMut(&Value),
+    ) -> Result<(), ClusterError> {
+        json::each(self.0.call(call).await?, look);
+        Ok(())
     }
 }
 
 impl Inner {
     /// Sends a call to the node that answered last, and to the next ones as long as it is
     /// certain that nothing was carried out.
-    async fn call(&self, call: &Call) -> Result<Value, ClusterError> {
+    async fn call(&self, call: &Call) -> Result<Data, ClusterError> {
         let first = self.good.load(Ordering::Relaxed);
         let mut last = None;
         for step in 0..self.bases.len() {
@@ -183,7 +194,7 @@ impl Inner {
     }
 
     /// Sends a call with credentials; a ticket that is refused is got anew once.
-    async fn authorized(&self, base: &str, call: &Call) -> Result<Value, ClusterError> {
+    async fn authorized(&self, base: &str, call: &Call) -> Result<Data, ClusterError> {
         let headers = self.headers(base, call.class()).await?;
         let sent = self.send(base, call, &headers).await;
         let by_ticket = matches!(self.endpoint.credentials, Credentials::Password { .. });
@@ -283,7 +294,7 @@ impl Inner {
                 let endpoint = base.to_owned();
                 return Err(ClusterError::Unreachable { endpoint, cause });
             }
-            other => other?,
+            other => json::all_of(other?),
         };
         let missing = || ClusterError::Answer {
             call: call.name.to_owned(),

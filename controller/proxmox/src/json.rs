@@ -1,6 +1,25 @@
 //! Turns the JSON of a cluster, whose numbers may be texts and texts numbers, into values.
 
 use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::transport::Data;
+
+/// All that an answer holds.
+pub(crate) fn all_of(data: Data) -> Value {
+    // It was read as JSON already.
+    data.and_then(|data| serde_json::from_str(data.get()).ok())
+        .unwrap_or_default()
+}
+
+/// Looks at the rows of a list one by one; anything else has none.
+pub(crate) fn each(data: Data, mut look: impl FnMut(&Value)) {
+    let Some(data) = data else { return };
+    let rows: Vec<&RawValue> = serde_json::from_str(data.get()).unwrap_or_default();
+    for row in rows {
+        look(&serde_json::from_str(row.get()).unwrap_or_default());
+    }
+}
 
 /// A text, also where a number or a truth value was sent.
 pub(crate) fn text(value: &Value) -> Option<String> {

@@ -7,7 +7,10 @@ use bb_wire::Distrusted;
 use hyper::ext::ReasonPhrase;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, RequestBuilder, Response};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::endpoint::Endpoint;
 use crate::error::{Class, ClusterError, classify};
@@ -57,13 +60,17 @@ impl Call {
     }
 }
 
+/// What an answer holds, as text: a list of thousands of guests is read one by one, since as one
+/// value it would be ten times as large. `None` where the answer holds nothing.
+pub(crate) type Data = Option<Box<RawValue>>;
+
 /// What came of a request, before anybody judges it.
 pub(crate) struct Sent {
     /// The status, 0 where there was no answer.
     pub(crate) status: u16,
     /// What it says of when to come back.
     pub(crate) retry_after: Option<String>,
-    pub(crate) result: Result<Value, ClusterError>,
+    pub(crate) result: Result<Data, ClusterError>,
 }
 
 impl Sent {
@@ -162,7 +169,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     texts.join(": ")
 }
 
-async fn read(base: &str, call: &Call, response: Response) -> Result<Value, ClusterError> {
+async fn read(base: &str, call: &Call, response: Response) -> Result<Data, ClusterError> {
     let status = response.status().as_u16();
     // The reason phrase carries the message; for some failures it is all there is.
     let reason = response
@@ -175,15 +182,13 @@ async fn read(base: &str, call: &Call, response: Response) -> Result<Value, Clus
         Ok(bytes) => bytes,
         Err(error) => return Err(no_answer(base, call, &error)),
     };
-    let body: Option<Value> = serde_json::from_slice(&bytes).ok();
     if (200..300).contains(&status) {
-        let mut body = body.ok_or_else(|| ClusterError::Answer {
+        return data(&bytes).ok_or_else(|| ClusterError::Answer {
             call: call.name.to_owned(),
             why: "it is not JSON".to_owned(),
-        })?;
-        return Ok(body.get_mut("data").map(Value::take).unwrap_or_default());
+        });
     }
-    let body = body.unwrap_or_default();
+    let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     let message = json::text_at(&body, "message").unwrap_or_default();
     // The first line goes into the reason, the others into the message only.
     let text = if message.trim().is_empty() {
@@ -230,5 +235,21 @@ mod tests {
                 endpoint.trust
             );
         }
+    }
+}
+
+/// What a good answer holds; `None` where it is not JSON.
+fn data(bytes: &[u8]) -> Option<Data> {
+    #[derive(Deserialize)]
+    struct Answer {
+        #[serde(default)]
+        data: Data,
+    }
+    match serde_json::from_slice::<Answer>(bytes) {
+        Ok(answer) => Some(answer.data),
+        // Something without data.
+        Err(_) => serde_json::from_slice::<IgnoredAny>(bytes)
+            .ok()
+            .map(|_| None),
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! All of it may be lost at any time: a driver that starts anew asks the cluster again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use bb_core::proxmox::keys;
+use bb_core::outcome::{guest_asked, volume_asked};
 use bb_core::proxmox::model::{Desired, Kind};
 use bb_core::proxmox::observed::{InFlight, Need, Rest, Running, Shape};
 use bb_core::proxmox::plan::{Chain, Op};
@@ -30,6 +30,9 @@ const PATIENCE: u32 = 3;
 /// The longest pause after failures.
 const LONGEST: Duration = Duration::from_secs(300);
 
+/// What was desired of an object, as a number; none for one that nothing is desired of.
+type Wish = Option<u64>;
+
 /// A task that was begun and has not been seen to end.
 pub(crate) struct Task {
     chain: Chain,
@@ -40,7 +43,7 @@ pub(crate) struct Task {
 /// A pause for one object.
 struct Pause {
     /// What was desired when it began: another wish ends it.
-    wish: String,
+    wish: Wish,
     failures: u32,
     /// How often it was other than looked at.
     moved: u32,
@@ -50,7 +53,7 @@ struct Pause {
 
 /// The call that was last made with success for an object.
 struct Last {
-    wish: String,
+    wish: Wish,
     text: String,
     times: u32,
     at: Instant,
@@ -64,7 +67,7 @@ pub(crate) struct Memory {
     pub(crate) tasks: BTreeMap<Upid, Task>,
     pauses: BTreeMap<String, Pause>,
     last: BTreeMap<String, Last>,
-    wishes: BTreeMap<String, String>,
+    wishes: HashMap<String, u64>,
     live: BTreeMap<Vmid, (bool, Instant)>,
     refused: BTreeSet<Vmid>,
     unknown: BTreeSet<Vmid>,
@@ -90,7 +93,7 @@ impl Default for Memory {
             tasks: BTreeMap::new(),
             pauses: BTreeMap::new(),
             last: BTreeMap::new(),
-            wishes: BTreeMap::new(),
+            wishes: HashMap::new(),
             live: BTreeMap::new(),
             refused: BTreeSet::new(),
             unknown: BTreeSet::new(),
@@ -109,30 +112,17 @@ impl Default for Memory {
 impl Memory {
     /// Takes note of what is desired: what was paused or tried for another wish is forgotten.
     pub(crate) fn wish(&mut self, desired: &Desired) {
-        let guests = desired.guests.iter().map(|guest| {
-            let wish = format!(
-                "{} {:?} {} {} {:?}",
-                keys::fingerprint(guest),
-                guest.fate,
-                guest.vmid,
-                guest.observe,
-                guest.adopt.as_ref().map(|adopt| adopt.confirmed)
-            );
-            (guest.uid.clone(), wish)
-        });
-        let volumes = desired.volumes.iter().map(|volume| {
-            let wish = format!(
-                "{} {:?} {:?} {}",
-                volume.size_gib, volume.fate, volume.attached_to, volume.observe
-            );
-            (volume.uid.clone(), wish)
-        });
+        // The VMID is in the fingerprint.
+        let guests = desired.guests.iter();
+        let guests = guests.map(|guest| (guest.uid.clone(), guest_asked(guest)));
+        let volumes = desired.volumes.iter();
+        let volumes = volumes.map(|volume| (volume.uid.clone(), volume_asked(volume)));
         self.wishes = guests.chain(volumes).collect();
         let wishes = &self.wishes;
         self.pauses
-            .retain(|uid, pause| wishes.get(uid) == Some(&pause.wish));
+            .retain(|uid, pause| wishes.get(uid).copied() == pause.wish);
         self.last
-            .retain(|uid, last| wishes.get(uid) == Some(&last.wish));
+            .retain(|uid, last| wishes.get(uid).copied() == last.wish);
         let known: BTreeSet<Vmid> = desired.guests.iter().map(|guest| guest.vmid).collect();
         self.proven.retain(|vmid, _| known.contains(vmid));
         let sets = [&mut self.refused, &mut self.unknown];
@@ -326,7 +316,7 @@ impl Memory {
             Some(last) if last.text == text => last.times + 1,
             _ => 0,
         };
-        let wish = self.wishes.get(uid).cloned().unwrap_or_default();
+        let wish = self.wishes.get(uid).copied();
         self.last.insert(
             uid.clone(),
             Last {
@@ -391,7 +381,7 @@ impl Memory {
         }
         let (reason, message) = told(op, error, failures);
         let pause = Pause {
-            wish: self.wishes.get(uid).cloned().unwrap_or_default(),
+            wish: self.wishes.get(uid).copied(),
             failures,
             moved,
             until: now + pause,

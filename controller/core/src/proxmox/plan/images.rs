@@ -1,13 +1,16 @@
 //! Finds the disk image of a volume in the listings, or says which listings are missing.
 
+use std::collections::HashMap;
+
 use bb_crds::ids::Vmid;
 
 use super::Scene;
 use crate::proxmox::mark;
 use crate::proxmox::model::DesiredVolume;
-use crate::proxmox::observed::{Need, Place, Rest, Storage};
+use crate::proxmox::observed::{Need, Observed, Place, Rest, Storage};
 
 /// The image of a volume and where it was seen.
+#[derive(Clone, Copy)]
 pub(super) struct Image<'a> {
     pub(super) place: &'a Place,
     pub(super) volid: &'a str,
@@ -25,25 +28,32 @@ pub(super) enum Found<'a> {
     Dark,
 }
 
+/// The images in the listings at hand by the UID of their volume, those of one storage after
+/// those of another: a search for each volume would look at every image that often.
+pub(super) fn by_volume<'a>(
+    holder: Option<Vmid>,
+    seen: &'a Observed,
+) -> HashMap<String, Vec<Image<'a>>> {
+    let mut all: HashMap<String, Vec<Image<'a>>> = HashMap::new();
+    let Some(holder) = holder else { return all };
+    for (place, images) in &seen.images {
+        for (volid, bytes) in images {
+            if let Some(uid) = mark::volume_uid(holder, volid) {
+                all.entry(uid).or_default().push(Image {
+                    place,
+                    volid,
+                    bytes: *bytes,
+                });
+            }
+        }
+    }
+    all
+}
+
 /// The image in the listings at hand.
 pub(super) fn seen<'a>(scene: &Scene<'a>, volume: &DesiredVolume) -> Option<Image<'a>> {
-    let holder = scene.desired.cluster.holder?;
-    let here = scene
-        .seen
-        .images
-        .iter()
-        .filter(|(place, _)| place.storage == volume.storage);
-    here.flat_map(|(place, images)| {
-        images
-            .iter()
-            .map(move |(volid, bytes)| (place, volid, bytes))
-    })
-    .find(|(_, volid, _)| mark::volume_uid(holder, volid).as_deref() == Some(&volume.uid))
-    .map(|(place, volid, bytes)| Image {
-        place,
-        volid,
-        bytes: *bytes,
-    })
+    let mut images = scene.images.get(&volume.uid)?.iter().copied();
+    images.find(|image| image.place.storage == volume.storage)
 }
 
 /// The image, wherever it can be.

@@ -5,7 +5,7 @@
 //! hold it together: nothing is written to a guest whose mark was not read in this very pass,
 //! and one guest has one write in flight at a time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use bb_crds::condition::Reason;
@@ -89,6 +89,9 @@ struct Scene<'a> {
     seen: &'a Observed,
     flight: &'a InFlight,
     volumes: BTreeMap<&'a str, &'a DesiredVolume>,
+    /// Guests by UID.
+    guests: HashMap<&'a str, &'a DesiredGuest>,
+    images: HashMap<String, Vec<images::Image<'a>>>,
     /// What each guest's status would record, by UID.
     prints: BTreeMap<&'a str, String>,
     /// Whose each VMID is, where more than one object has it recorded.
@@ -125,6 +128,8 @@ impl<'a> Scene<'a> {
                 .iter()
                 .map(|v| (v.uid.as_str(), v))
                 .collect(),
+            guests: desired.guests.iter().map(|g| (g.uid.as_str(), g)).collect(),
+            images: images::by_volume(desired.cluster.holder, seen),
             prints: desired
                 .guests
                 .iter()

@@ -31,11 +31,7 @@ pub(super) fn volid(scene: &Scene<'_>, volume: &DesiredVolume) -> Option<String>
 pub(super) fn device(scene: &Scene<'_>, volume: &DesiredVolume) -> Option<(String, String)> {
     let holder = scene.desired.cluster.holder?;
     let wanted = volume.attached_to.as_ref()?;
-    let guest = scene
-        .desired
-        .guests
-        .iter()
-        .find(|guest| guest.uid == *wanted)?;
+    let guest = scene.guests.get(wanted.as_str())?;
     let ConfigRead::Found(config) = scene.seen.configs.get(&guest.vmid)? else {
         return None;
     };
@@ -162,12 +158,8 @@ fn allocate(
     volume: &DesiredVolume,
     storage: &Storage,
 ) -> Step<VolumeState> {
-    let wanted = volume.attached_to.as_ref();
-    let user = scene
-        .desired
-        .guests
-        .iter()
-        .find(|guest| Some(&guest.uid) == wanted);
+    let wanted = volume.attached_to.as_deref();
+    let user = wanted.and_then(|uid| scene.guests.get(uid));
     let near = user
         .and_then(|guest| scene.seen.guests.get(&guest.vmid))
         .map(|row| &row.node);
