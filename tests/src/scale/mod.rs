@@ -14,9 +14,11 @@ pub mod population;
 pub mod process;
 mod seeded;
 pub mod settled;
+pub mod thirty;
+mod volumes;
 
 /// Every scenario, in the order in which they run.
-pub const SCENARIOS: &[&str] = &["settled", "networks", "noisy"];
+pub const SCENARIOS: &[&str] = &["settled", "thirty", "networks", "noisy"];
 
 /// Runs one scenario.
 ///
@@ -25,6 +27,7 @@ pub const SCENARIOS: &[&str] = &["settled", "networks", "noisy"];
 pub async fn run(name: &str) -> Result<Vec<Row>> {
     match name {
         "settled" => settled::run().await,
+        "thirty" => thirty::run().await,
         "networks" => networks::run().await,
         "noisy" => noisy::run().await,
         other => bail!(

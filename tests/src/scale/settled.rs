@@ -21,7 +21,7 @@ pub const SIZES: [usize; 3] = [10, 1_000, 10_000];
 /// How many of them the controller makes; more are put there as if it had.
 const MADE: usize = 1_000;
 /// Flags of the controller while it makes them.
-const MAKING: [&str; 4] = ["--active-poll", "250", "--backoff", "200"];
+pub(super) const MAKING: [&str; 4] = ["--active-poll", "250", "--backoff", "200"];
 /// Longer than anything here takes on two busy cores.
 const BOUND: Duration = Duration::from_secs(900);
 /// Ticks of each cluster that are looked at.
@@ -160,7 +160,7 @@ async fn make(
 }
 
 /// Starts a controller that finds everything as it should be, and has everything listed anew.
-async fn start(site: &Site, audit: &mut Audit, costs: &mut Costs) -> Result<()> {
+pub(super) async fn start(site: &Site, audit: &mut Audit, costs: &mut Costs) -> Result<()> {
     audit.since(lab::CONTROLLER_USER)?;
     let (process, took) = started(site, &["--poll", "3600"]).await?;
     costs.start = took;
@@ -181,7 +181,7 @@ async fn start(site: &Site, audit: &mut Audit, costs: &mut Costs) -> Result<()> 
 
 /// Starts a controller, waits until it has looked at every target and has nothing to do, and
 /// gives how long that took from full caches on.
-async fn started(site: &Site, flags: &[&str]) -> Result<(Process, Duration)> {
+pub(super) async fn started(site: &Site, flags: &[&str]) -> Result<(Process, Duration)> {
     reset(site);
     let process = Process::start(&site.cluster, flags).await?;
     until("the caches are full", || {
@@ -240,7 +240,12 @@ async fn relisted(site: &Site, audit: &mut Audit) -> Result<Requests> {
 }
 
 /// Counts what ticks cost.
-async fn steady(site: &Site, audit: &mut Audit, size: usize, costs: &mut Costs) -> Result<()> {
+pub(super) async fn steady(
+    site: &Site,
+    audit: &mut Audit,
+    size: usize,
+    costs: &mut Costs,
+) -> Result<()> {
     let process = Process::start(&site.cluster, &["--poll", POLL]).await?;
     reset(site);
     until("every target was looked at", || {
@@ -268,7 +273,7 @@ async fn steady(site: &Site, audit: &mut Audit, size: usize, costs: &mut Costs) 
 }
 
 /// Waits until the controller has nothing to do, and gives when that began.
-async fn quiet(process: &Process) -> Result<Instant> {
+pub(super) async fn quiet(process: &Process) -> Result<Instant> {
     let limit = Instant::now() + BOUND;
     let (mut since, mut used) = (Instant::now(), process.cpu()?);
     while since.elapsed() < QUIET {
@@ -357,7 +362,7 @@ pub fn reset(site: &Site) {
 }
 
 impl Costs {
-    fn of_ticks(&self, size: usize) -> Vec<Row> {
+    pub(super) fn of_ticks(&self, size: usize) -> Vec<Row> {
         vec![
             Row::at_most(
                 format!("settled_cluster_calls_per_tick_{size}"),
@@ -388,7 +393,7 @@ impl Costs {
         ]
     }
 
-    fn of_start(&self, size: usize) -> Vec<Row> {
+    pub(super) fn of_start(&self, size: usize) -> Vec<Row> {
         let lists = self.start_requests.lists.values().max().copied();
         vec![
             Row::at_most(
@@ -428,7 +433,7 @@ impl Costs {
         ]
     }
 
-    fn of_memory(&self, size: usize) -> Vec<Row> {
+    pub(super) fn of_memory(&self, size: usize) -> Vec<Row> {
         vec![
             Row::at_most(
                 format!("memory_{size}"),
