@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bb_core::allocate::allocate;
+use bb_core::allocate::{Grants, allocate};
 use bb_core::breaker::pause;
 use bb_core::outcome::Asked;
 use bb_core::outside::Outside;
 use bb_core::render;
-use bb_core::resolve::{Id, resolve};
-use bb_core::share::Share;
+use bb_core::resolve::{Id, Resolved, resolve};
+use bb_core::share::{self, Share};
 use bb_core::status::{Known, changes};
 use bb_core::tally::tally;
 use bb_core::world::{World, uid};
 use bb_core::writes::{Writes, order};
+use bb_core::{proxmox, vyos};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -35,15 +36,17 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// The most Networks that are given numbers in one pass. All of them are written before the
 /// next: what comes at once reaches a router in one list.
 const NETWORKS: usize = 256;
-/// The most Instances, of which there are many more: a moment's work.
-const INSTANCES: usize = 64;
 
 /// Runs passes for as long as the process lives.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) -> anyhow::Result<()> {
     shared.metrics.leads();
     let mut failed = 0;
-    let mut turn = 0;
-    let (mut took, mut ended) = (Duration::ZERO, Instant::now());
+    let mut next = Next {
+        turn: 0,
+        instances: share::MOST,
+        breath: Duration::ZERO,
+    };
+    let mut ended = Instant::now();
     shared.wake_fabric();
     loop {
         tokio::select! {
@@ -51,14 +54,13 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) -> anyhow:
             () = rested(&shared) => {}
             () = stop.cancelled() => return Ok(()),
         }
-        let rest = breath(took).saturating_sub(ended.elapsed());
+        let rest = next.breath.saturating_sub(ended.elapsed());
         tokio::time::sleep(rest.max(DEBOUNCE)).await;
-        turn += 1;
-        let begun = Instant::now();
-        let failure = pass(&shared, turn).await;
+        next.turn += 1;
+        let failure = pass(&shared, &mut next).await;
         // With what the pass wrote, which the caches have at once.
         shared.metrics.tallied(&tally(&shared.stores.world()));
-        (took, ended) = (begun.elapsed(), Instant::now());
+        ended = Instant::now();
         let Some(error) = failure else {
             failed = 0;
             continue;
@@ -79,10 +81,15 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) -> anyhow:
     }
 }
 
-/// How long nothing is decided after a pass that took so long. A pass looks at all objects: were
-/// it made at each of hundreds of changes a second, it would take all the time there is.
-fn breath(took: Duration) -> Duration {
-    (took / 2).min(BREATH)
+/// What one pass leaves to the next.
+struct Next {
+    /// Its number.
+    turn: u64,
+    /// How many Instances it may give something.
+    instances: usize,
+    /// How long nothing is decided before it. A pass looks at all objects: were it made at each
+    /// of hundreds of changes a second, it would take all the time there is.
+    breath: Duration,
 }
 
 /// Waits until something that the API refused is to be tried again.
@@ -95,8 +102,9 @@ async fn rested(shared: &Shared) {
 }
 
 /// One pass. Gives the error that shows that the API itself is not well.
-async fn pass(shared: &Shared, turn: u64) -> Option<ApiError> {
+async fn pass(shared: &Shared, next: &mut Next) -> Option<ApiError> {
     let begun = Instant::now();
+    let turn = next.turn;
     let world = shared.stores.world();
     let resting = shared.rests.now(|id| version_of(&world, id));
     let mut resolved = resolve(&world);
@@ -106,33 +114,13 @@ async fn pass(shared: &Shared, turn: u64) -> Option<ApiError> {
     let outside = Outside::of(&seen, &world);
     let share = Share {
         networks: NETWORKS,
-        instances: INSTANCES,
+        instances: next.instances,
         turn,
         resting: &resting,
         outside: Some(&outside),
     };
     let grants = allocate(&world, &resolved, &share);
-    let routers: BTreeMap<_, _> = resolved
-        .routers
-        .keys()
-        .map(|name| {
-            let mut desired = render::router(&world, &resolved, name, &shared.installation);
-            // What there is no number for does not come.
-            let none = |id: &Id| grants.exhausted.contains_key(id);
-            desired.coming.retain(|key| {
-                !none(&Id::Network(key.clone())) && !none(&Id::Tenant(key.namespace.clone()))
-            });
-            (name.clone(), desired)
-        })
-        .collect();
-    let clusters: BTreeMap<_, _> = resolved
-        .clusters
-        .keys()
-        .filter_map(|name| {
-            let desired = render::cluster(&world, &resolved, name, &shared.installation)?;
-            Some((name.clone(), desired))
-        })
-        .collect();
+    let (routers, clusters) = rendered(shared, &world, &resolved, &grants);
     let asked = Arc::new(Asked::of(&routers, &clusters));
     let generation = |p: &bb_crds::Provider| p.metadata.generation.unwrap_or(0);
     let generations = world
@@ -162,18 +150,57 @@ async fn pass(shared: &Shared, turn: u64) -> Option<ApiError> {
     }
     let writes = due(&known, &resting, &unsettled, turn);
     let waits = writes.held > 0 || grants.more;
+    let decided = begun.elapsed();
+    next.breath = (decided / 2).min(BREATH);
+    let rest = writes.rest.len();
+    let identities = writes.rest.iter().filter(|due| due.must).count();
     // As long as it took to decide, at least: else a large world would only ever be decided on.
-    let wrote = scribe::carry_out(shared, &world, writes, begun.elapsed()).await;
-    unread::tell(shared, &world.unread).await;
+    let wrote = scribe::carry_out(shared, &world, writes, decided).await;
+    tracing::debug!(
+        turn,
+        ?decided,
+        wrote = ?begun.elapsed().saturating_sub(decided),
+        identities,
+        rest,
+        left = wrote.as_ref().map_or(rest, |carried| carried.left),
+        "a pass over the objects"
+    );
+    unread::tell(shared, &world.unread);
     match wrote {
-        Ok(left) => {
-            if waits || left > 0 {
+        Ok(carried) => {
+            if identities > 0 {
+                next.instances = share::next(next.instances, carried.must);
+            }
+            if waits || carried.left > 0 {
                 shared.wake_fabric();
             }
             None
         }
         Err(error) => Some(error),
     }
+}
+
+/// What every target should have, by its Provider.
+type Rendered = (
+    BTreeMap<String, vyos::Desired>,
+    BTreeMap<String, proxmox::model::Desired>,
+);
+
+fn rendered(shared: &Shared, world: &World, resolved: &Resolved, grants: &Grants) -> Rendered {
+    let routers = resolved.routers.keys().map(|name| {
+        let mut desired = render::router(world, resolved, name, &shared.installation);
+        // What there is no number for does not come.
+        let none = |id: &Id| grants.exhausted.contains_key(id);
+        desired.coming.retain(|key| {
+            !none(&Id::Network(key.clone())) && !none(&Id::Tenant(key.namespace.clone()))
+        });
+        (name.clone(), desired)
+    });
+    let clusters = resolved.clusters.keys().filter_map(|name| {
+        let desired = render::cluster(world, resolved, name, &shared.installation)?;
+        Some((name.clone(), desired))
+    });
+    (routers.collect(), clusters.collect())
 }
 
 /// What is to be written in this pass, in order.

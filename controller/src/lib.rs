@@ -11,6 +11,7 @@ mod cache;
 mod cluster;
 mod credentials;
 mod debts;
+mod events;
 mod fabric;
 mod gate;
 mod kept;
@@ -137,7 +138,9 @@ async fn work(shared: &Arc<shared::Shared>, stop: &CancellationToken) -> anyhow:
             () = stop.cancelled() => Ok(()),
         }
     };
-    let all = [fabric, targets, secrets.boxed()];
+    let recorder = api::recorder(shared.clients.request.clone());
+    let events = shared.events.run(recorder, stop.clone()).boxed();
+    let all = [fabric, targets, secrets.boxed(), events];
     let (result, _, others) = futures::future::select_all(all).await;
     if stop.is_cancelled() {
         // What was sent is read back and saved, as far as that does not take too long.

@@ -18,7 +18,7 @@ use crate::shared::Shared;
 const SIDE_BY_SIDE: usize = 16;
 /// How long a pass goes on writing what no order asks for: then the next begins with what is
 /// new, and what was left is decided once more.
-const TURN: Duration = Duration::from_millis(400);
+const TURN: Duration = Duration::from_millis(150);
 
 /// What became of a change.
 enum Wrote {
@@ -30,12 +30,22 @@ enum Wrote {
     Unwell(ApiError),
 }
 
+/// What became of the writes of a pass.
+pub(crate) struct Carried {
+    /// How many were left off for the next pass.
+    pub(crate) left: usize,
+    /// How long it took until all that must be written was.
+    pub(crate) must: Duration,
+}
+
 /// The writes of one pass.
 struct Scribe<'a> {
     shared: &'a Shared,
     world: &'a World,
     /// Whose changes the API took.
     taken: BTreeSet<Id>,
+    /// When the last change was written that must be.
+    must: Instant,
 }
 
 /// Carries out what is due, and says how much was left off for the next pass. A failure holds up
@@ -46,46 +56,56 @@ pub(crate) async fn carry_out(
     world: &World,
     writes: Writes,
     least: Duration,
-) -> Result<usize, ApiError> {
+) -> Result<Carried, ApiError> {
+    let begun = Instant::now();
     let mut scribe = Scribe {
         shared,
         world,
         taken: BTreeSet::new(),
+        must: begun,
     };
-    for step in [writes.fabric, writes.cursors, writes.identities] {
+    for step in [writes.fabric, writes.cursors] {
         scribe.step(step, None).await?;
     }
     let until = Instant::now() + TURN.max(least);
-    scribe.step(writes.rest, Some(until)).await
+    let left = scribe.step(writes.rest, Some(until)).await?;
+    let must = scribe.must.duration_since(begun);
+    Ok(Carried { left, must })
 }
 
 impl Scribe<'_> {
-    /// Writes what is in a step, in its order but side by side, until the time is over. Says how
-    /// much was left off.
+    /// Writes what is in a step, in its order but side by side; once the time is over only what
+    /// must be written. Says how much was left off.
     async fn step(&mut self, due: Vec<Due>, until: Option<Instant>) -> Result<usize, ApiError> {
         let (shared, world) = (self.shared, self.world);
         let mut queue = due.into_iter();
         let mut writing = FuturesUnordered::new();
-        let mut unwell = None;
+        let (mut unwell, mut left) = (None, 0);
         loop {
-            while writing.len() < SIDE_BY_SIDE
-                && unwell.is_none()
-                && until.is_none_or(|until| Instant::now() < until)
-            {
+            while writing.len() < SIDE_BY_SIDE && unwell.is_none() {
                 let Some(due) = queue.next() else { break };
+                if !due.must && until.is_some_and(|until| Instant::now() >= until) {
+                    left += 1;
+                    continue;
+                }
                 // Without its cursor a number is not recorded: the next pass gives another.
                 if due.after.is_subset(&self.taken) {
-                    writing.push(async move { write(shared, world, &due).await });
+                    writing.push(async move { (due.must, write(shared, world, &due).await) });
                 }
             }
-            match writing.next().await {
-                Some(Wrote::Taken(id)) => drop(self.taken.insert(id)),
-                Some(Wrote::NotTaken) => {}
-                Some(Wrote::Unwell(error)) => unwell = Some(error),
-                None => break,
+            let Some((must, wrote)) = writing.next().await else {
+                break;
+            };
+            match wrote {
+                Wrote::Taken(id) => drop(self.taken.insert(id)),
+                Wrote::NotTaken => {}
+                Wrote::Unwell(error) => unwell = Some(error),
+            }
+            if must {
+                self.must = Instant::now();
             }
         }
-        unwell.map_or(Ok(queue.len()), Err)
+        unwell.map_or(Ok(left), Err)
     }
 }
 
@@ -116,7 +136,8 @@ async fn write(shared: &Shared, world: &World, due: &Due) -> Wrote {
             }
             shared.rests.succeeded(&change.id);
             for note in &change.events {
-                api::publish(&shared.recorder, &place, meta.uid.clone(), note).await;
+                let place = Place::of(&change.id);
+                shared.events.tell(place, meta.uid.clone(), note.clone());
             }
             return Wrote::Taken(change.id.clone());
         }

@@ -8,15 +8,15 @@ use bb_core::outcome::{Asked, Outcomes};
 use bb_core::world::World;
 use bb_core::{proxmox, vyos};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::runtime::events::Recorder;
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::{Notify, OnceCell, mpsc};
 
 use bb_crds::Provider;
 
-use crate::api::{Clients, recorder};
+use crate::api::Clients;
 use crate::args::Args;
 use crate::backoff::{Breakers, Failures, Rests};
+use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::stores::Readers;
 use crate::unread::Told;
@@ -28,7 +28,7 @@ pub(crate) struct Shared {
     /// The UID of kube-system, part of every mark.
     pub(crate) installation: String,
     pub(crate) stores: Readers,
-    pub(crate) recorder: Recorder,
+    pub(crate) events: Events,
     /// Targets that answered and did not do all that they should.
     pub(crate) failures: Failures,
     /// Targets that do not answer.
@@ -87,13 +87,12 @@ impl Board {
 impl Shared {
     pub(crate) fn new(args: Args, clients: Clients, installation: String, stores: Readers) -> Self {
         let (wake, woken) = mpsc::unbounded_channel();
-        let recorder = recorder(clients.request.clone());
         Self {
             args,
             clients,
             installation,
             stores,
-            recorder,
+            events: Events::default(),
             failures: Failures::default(),
             breakers: Breakers::default(),
             rests: Rests::default(),

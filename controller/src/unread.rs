@@ -8,21 +8,16 @@ use bb_core::unread::Unread;
 use bb_core::world::Uid;
 use bb_crds::Reason;
 
-use crate::api::{self, Place};
+use crate::api::Place;
 use crate::shared::Shared;
-
-/// How many events one pass publishes: others wait for it.
-const AT_ONCE: usize = 20;
 
 /// What was told, by UID.
 #[derive(Debug, Default)]
 pub(crate) struct Told(Mutex<BTreeMap<Uid, String>>);
 
 /// Tells of what cannot be understood and was not told of yet.
-pub(crate) async fn tell(shared: &Shared, unread: &Unread) {
-    let due = shared.told.due(unread);
-    let more = due.len() > AT_ONCE;
-    for (id, uid) in due.into_iter().take(AT_ONCE) {
+pub(crate) fn tell(shared: &Shared, unread: &Unread) {
+    for (id, uid) in shared.told.due(unread) {
         let object = &unread.0[&id];
         let stands = if object.known {
             "it is kept as it was understood last"
@@ -37,11 +32,8 @@ pub(crate) async fn tell(shared: &Shared, unread: &Unread) {
                 object.error
             ),
         };
-        api::publish(&shared.recorder, &Place::of(&id), Some(uid.clone()), &note).await;
+        shared.events.tell(Place::of(&id), Some(uid.clone()), note);
         shared.told.told(uid, object.error.clone());
-    }
-    if more {
-        shared.wake_fabric();
     }
 }
 

@@ -1,6 +1,7 @@
 //! Turns who lacks something into who is given it in this pass, tenants in turn.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use crate::outside::Outside;
 use crate::resolve::{Id, InstanceR, NetworkR, Resolved};
@@ -25,6 +26,28 @@ pub struct Share<'a> {
     /// What the targets were seen to have: no number is given that is in use there, and none
     /// before they were looked at. `None` where there is nothing outside.
     pub outside: Option<&'a Outside<'a>>,
+}
+
+/// The most Instances that are given something in one pass.
+pub const MOST: usize = 64;
+/// The least that the most may come to.
+pub const LEAST: usize = 8;
+/// How long writing what was given may keep the next pass waiting, and all that is new with it.
+const AIM: Duration = Duration::from_millis(150);
+
+/// How many Instances may be given something in the next pass, when so many might be in the last
+/// and writing what was given took so long: an API server that is busy is given less to do
+/// before others have their turn.
+#[must_use]
+pub fn next(instances: usize, took: Duration) -> usize {
+    let next = if took > 2 * AIM {
+        instances / 2
+    } else if took < AIM {
+        instances.saturating_mul(2)
+    } else {
+        instances
+    };
+    next.clamp(LEAST, MOST)
 }
 
 /// Nobody rests.
@@ -150,4 +173,23 @@ impl Keyed for InstanceR {
 
 fn keys<T: Keyed>(items: Vec<&T>) -> Vec<Key> {
     items.into_iter().map(|item| item.key().clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_api_server_is_given_less_at_once_and_a_quick_one_more() {
+        let mut instances = MOST;
+        for _ in 0..10 {
+            instances = next(instances, Duration::from_secs(1));
+        }
+        assert_eq!(instances, LEAST, "it goes on, however slow it is");
+        assert_eq!(next(instances, AIM), LEAST);
+        for _ in 0..10 {
+            instances = next(instances, Duration::from_millis(20));
+        }
+        assert_eq!(instances, MOST);
+    }
 }

@@ -21,6 +21,9 @@ pub struct Due {
     pub change: Change,
     /// Those whose change of the same pass must have been taken by the API before.
     pub after: BTreeSet<Id>,
+    /// It was given an identity in this pass, and is to be written before the next, which would
+    /// give it another one. Anything else may be left off: the next pass knows better.
+    pub must: bool,
 }
 
 /// All that a pass has to write. The steps are carried out one after the other; what is in one
@@ -31,10 +34,8 @@ pub struct Writes {
     pub fabric: Vec<Due>,
     /// Networks whose address cursor moves.
     pub cursors: Vec<Due>,
-    /// What was given an identity in this pass. All of it is to be written before the next
-    /// pass, which would give it another one.
-    pub identities: Vec<Due>,
-    /// The rest, tenants in turn. May be left off anywhere: the next pass knows better.
+    /// The rest, tenants in turn: a tenant whose objects are given hundreds of identities keeps
+    /// no other's from being written.
     pub rest: Vec<Due>,
     /// How many are held back until the caches know their tenant's namespace.
     pub held: usize,
@@ -74,7 +75,7 @@ pub fn order(
     let unsettled: BTreeSet<String> = beginning.chain(unsettled.iter().cloned()).collect();
     let there: BTreeSet<Id> = changes.iter().map(|c| c.id.clone()).collect();
     let mut writes = Writes::default();
-    let (mut identities, mut rest) = (Vec::new(), Vec::new());
+    let mut rest = Vec::new();
     for change in changes {
         // A tenant's namespace is on its way: what is in it would be refused for a moment, and
         // each refusal written to each object.
@@ -85,6 +86,7 @@ pub fn order(
         let after = after(known, &change.id);
         let due = Due {
             after: after.intersection(&there).cloned().collect(),
+            must: granted(known, &change.id),
             change,
         };
         match &due.change.id {
@@ -92,11 +94,10 @@ pub fn order(
             Id::Network(key) if known.grants.addresses.contains_key(key) => {
                 writes.cursors.push(due);
             }
-            id if granted(known, id) => identities.push((Weight::Begins, due)),
+            _ if due.must => rest.push((Weight::Begins, due)),
             _ => rest.push((weigh(known.world, &due.change), due)),
         }
     }
-    writes.identities = in_turn(identities, turn);
     writes.rest = in_turn(rest, turn);
     writes
 }

@@ -10,12 +10,7 @@ use super::*;
 use crate::testkit::{Kit, instance, network, provider, tenant};
 
 fn flat(writes: Writes) -> Vec<Due> {
-    let steps = [
-        writes.fabric,
-        writes.cursors,
-        writes.identities,
-        writes.rest,
-    ];
+    let steps = [writes.fabric, writes.cursors, writes.rest];
     steps.into_iter().flatten().collect()
 }
 
@@ -45,18 +40,31 @@ fn a_number_waits_for_every_cursor_that_covers_it() {
     let kit = new_tenants(&[2]);
     let writes = kit.writes(&BTreeSet::new());
     let find = |id: &Id| {
-        let all = [&writes.fabric, &writes.cursors, &writes.identities];
+        let all = [&writes.fabric, &writes.cursors, &writes.rest];
         let mut all = all.into_iter().flatten();
-        all.find(|d| d.change.id == *id).map(|d| d.after.clone())
+        all.find(|d| d.change.id == *id)
+            .map(|d| (d.must, d.after.clone()))
     };
     let cursors = [provider("c1"), network("t0/net")].into();
-    assert_eq!(find(&instance("t0/m000")), Some(cursors));
+    assert_eq!(find(&instance("t0/m000")), Some((true, cursors)));
     assert!(
         writes
             .cursors
             .iter()
             .any(|d| d.change.id == network("t0/net"))
     );
+}
+
+#[test]
+fn who_is_given_many_identities_keeps_nobody_else_waiting() {
+    let mut kit = new_tenants(&[40, 1]);
+    kit.settle_networks();
+    // The other tenant's machine is at work: what there is to tell of it is no identity.
+    kit.machine("t1/lost", "nowhere");
+    let writes = kit.writes(&BTreeSet::new());
+    let at = |id: &Id| writes.rest.iter().position(|d| d.change.id == *id);
+    assert!(writes.rest.iter().filter(|d| d.must).count() > 40);
+    assert!(at(&instance("t1/lost")) < Some(4), "{:?}", writes.rest);
 }
 
 #[test]
@@ -180,8 +188,12 @@ fn due_of(at: usize, wish: &Wish) -> (Weight, Due) {
         status: None,
         events: Vec::new(),
     };
-    let after = BTreeSet::new();
-    (wish.weight, Due { change, after })
+    let due = Due {
+        change,
+        after: BTreeSet::new(),
+        must: false,
+    };
+    (wish.weight, due)
 }
 
 proptest! {

@@ -111,12 +111,7 @@ impl Kit {
         most: usize,
         may: impl Fn(&Self, &Due) -> bool,
     ) -> usize {
-        let steps = [
-            writes.fabric,
-            writes.cursors,
-            writes.identities,
-            writes.rest,
-        ];
+        let steps = [writes.fabric, writes.cursors, writes.rest];
         let (mut taken, mut made) = (BTreeSet::new(), 0);
         for due in steps.into_iter().flatten() {
             if taken.len() < most && due.after.is_subset(&taken) && may(self, &due) {

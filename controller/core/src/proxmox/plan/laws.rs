@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use bb_crds::condition::Reason;
 use proptest::prelude::*;
 use proptest::sample::subsequence;
 
 use super::sim::{HOLDER, Sim, TEMPLATE, attachment, cluster, guest, vmid, volume};
 use super::{InFlight, Plan};
 use crate::proxmox::model::{Desired, Fate, GuestState, Kind, More, Power, VolumeState};
-use crate::proxmox::observed::{Key, Running};
+use crate::proxmox::observed::{Key, Rest, Running};
 
 const VOLUMES: [&str; 4] = ["a", "b", "c", "d"];
 
@@ -287,12 +288,12 @@ proptest! {
     }
 }
 
-#[test]
-fn tenants_take_turns_whatever_their_number_of_objects() {
-    let mut guests: Vec<_> = (0..8)
-        .map(|nth| guest("big", 5000 + 2 * nth, &[]))
-        .collect();
-    guests.push(guest("small", 5100, &[]));
+/// What is begun of guests to be cloned, `big` of one tenant and `small` of another, with this
+/// known.
+fn begun(big: u32, small: u32, clones: usize, flight: &InFlight) -> Vec<String> {
+    let big = (0..big).map(|nth| guest("big", 5000 + 2 * nth, &[]));
+    let small = (0..small).map(|nth| guest("small", 5100 + 2 * nth, &[]));
+    let mut guests: Vec<_> = big.chain(small).collect();
     for guest in &mut guests {
         guest.source = crate::proxmox::model::Source::Template {
             vmid: vmid(TEMPLATE),
@@ -300,16 +301,39 @@ fn tenants_take_turns_whatever_their_number_of_objects() {
             storage: None,
         };
     }
+    let mut cluster = cluster();
+    (cluster.clones, cluster.tasks) = (clones, 2 * clones);
     let desired = Desired {
-        cluster: cluster(),
+        cluster,
         guests,
         volumes: Vec::new(),
     };
-    let (plan, _) = Sim::new(&[]).plan(&desired, &InFlight::default());
-    let served: Vec<&str> = plan
-        .chains
-        .iter()
-        .map(|c| c.owner.namespace.as_str())
-        .collect();
-    assert_eq!(served, ["big", "small"]);
+    let (plan, _) = Sim::new(&[]).plan(&desired, flight);
+    let chains = plan.chains.iter();
+    chains.map(|c| c.owner.namespace.clone()).collect()
+}
+
+#[test]
+fn tenants_take_turns_whatever_their_number_of_objects() {
+    assert_eq!(begun(8, 1, 2, &InFlight::default()), ["big", "small"]);
+}
+
+#[test]
+fn a_tenant_whose_builds_are_refused_tries_one_at_a_time_beside_others() {
+    let rest = Rest {
+        reason: Some(Reason::Refused),
+        message: "no room".to_owned(),
+    };
+    let mut flight = InFlight::default();
+    let refused = guest("big", 5000, &[]).uid;
+    flight.resting.insert(refused, rest);
+    let tries = |flight: &InFlight, small| {
+        let begun = begun(8, small, 6, flight);
+        begun.iter().filter(|namespace| *namespace == "big").count()
+    };
+    assert_eq!(tries(&flight, 3), 1);
+    assert_eq!(tries(&flight, 0), 6, "alone it takes nothing from anybody");
+    // One that was made shows that not all are refused.
+    flight.fresh.insert(vmid(5002));
+    assert_eq!(tries(&flight, 3), 3);
 }

@@ -229,7 +229,8 @@ pub fn plan(desired: &Desired, seen: &Observed, flight: &InFlight) -> Plan {
     for chain in &held {
         observe_only(&mut plan.report, chain, desired.cluster.observe_only);
     }
-    plan.chains = fair::choose(&desired.cluster, flight, candidates);
+    let failing = fair::failing(desired, flight);
+    plan.chains = fair::choose(&desired.cluster, flight, &failing, candidates);
     for chain in &plan.chains {
         begin(&mut plan.report, chain);
     }
