@@ -212,6 +212,22 @@ async fn read(base: &str, call: &Call, response: Response) -> Result<Data, Clust
     ))
 }
 
+/// What a good answer holds; `None` where it is not JSON.
+fn data(bytes: &[u8]) -> Option<Data> {
+    #[derive(Deserialize)]
+    struct Answer {
+        #[serde(default)]
+        data: Data,
+    }
+    match serde_json::from_slice::<Answer>(bytes) {
+        Ok(answer) => Some(answer.data),
+        // Something without data.
+        Err(_) => serde_json::from_slice::<IgnoredAny>(bytes)
+            .ok()
+            .map(|_| None),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use bb_wire::{Secret, Trust};
@@ -235,21 +251,5 @@ mod tests {
                 endpoint.trust
             );
         }
-    }
-}
-
-/// What a good answer holds; `None` where it is not JSON.
-fn data(bytes: &[u8]) -> Option<Data> {
-    #[derive(Deserialize)]
-    struct Answer {
-        #[serde(default)]
-        data: Data,
-    }
-    match serde_json::from_slice::<Answer>(bytes) {
-        Ok(answer) => Some(answer.data),
-        // Something without data.
-        Err(_) => serde_json::from_slice::<IgnoredAny>(bytes)
-            .ok()
-            .map(|_| None),
     }
 }
