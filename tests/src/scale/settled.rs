@@ -262,7 +262,7 @@ pub(super) async fn steady(
     let used = process.cpu()? - before;
     let hours = begun.elapsed().as_secs_f64() / 3600.0;
     costs.guest_reads = guest_reads(site) as f64 / size as f64 / hours;
-    let (ticks, calls) = (ticks(site), calls(site));
+    let (ticks, calls) = (ticks(site), calls_of_ticks(site));
     let each = ticks.iter().zip(&calls);
     let per_tick = each.map(|(ticks, calls)| *calls as f64 / *ticks as f64);
     costs.calls_per_tick = per_tick.fold(0.0, f64::max);
@@ -305,12 +305,23 @@ async fn until(what: &str, mut reached: impl FnMut() -> Result<bool>) -> Result<
 pub fn ticks(site: &Site) -> Vec<usize> {
     let lists = |cluster: &bb_lab_proxmox::Running| {
         let journal = cluster.journal();
-        let lists = journal
-            .iter()
-            .filter(|e| e.path.ends_with("/cluster/resources"));
-        lists.count()
+        journal.iter().filter(|e| begins_a_tick(e)).count()
     };
     site.clusters.values().map(lists).collect()
+}
+
+/// As [`calls`], without those that still belong to a tick of before: a list begins one.
+fn calls_of_ticks(site: &Site) -> Vec<usize> {
+    let shared = |cluster: &bb_lab_proxmox::Running| {
+        let journal = cluster.journal();
+        let own = journal.iter().skip_while(|e| !begins_a_tick(e));
+        own.filter(|e| !reads_a_guest(e)).count()
+    };
+    site.clusters.values().map(shared).collect()
+}
+
+fn begins_a_tick(entry: &Entry) -> bool {
+    entry.path.ends_with("/cluster/resources")
 }
 
 /// How many calls each cluster got, reads of single guests left out: see [`guest_reads`].
