@@ -57,13 +57,16 @@ stage() {
 
 bill() {
     say "2 of 3: writing the bill of materials"
-    local glibc gcc rust
+    local glibc gcc rust jemalloc
     glibc=$(getconf GNU_LIBC_VERSION | cut -d' ' -f2)
     gcc=$(cc -dumpfullversion -dumpversion)
     rust=$(rustc --version | cut -d' ' -f2)
+    # The crate is under another licence than what it builds.
+    jemalloc=$(sed -n '/^name = "tikv-jemalloc-sys"/{n;s/^version = ".*+\([0-9.]*\)-.*/\1/p}' Cargo.lock)
     "$CARGO_TARGET_DIR/debug/bb-image" bill --crate bb-controller --target "$target" \
         --with "glibc,$glibc,LGPL-2.1-or-later,pkg:generic/glibc@$glibc" \
         --with "libgcc,$gcc,GPL-3.0-or-later WITH GCC-exception-3.1,pkg:generic/libgcc@$gcc" \
+        --with "jemalloc,$jemalloc,BSD-2-Clause,pkg:generic/jemalloc@$jemalloc" \
         --with "rust-std,$rust,MIT OR Apache-2.0,pkg:generic/rust-std@$rust" \
         --to "$out/controller.cdx.json"
 }
