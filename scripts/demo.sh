@@ -8,6 +8,7 @@
 # objects, the guests and what was sent. A second run starts and changes only what is missing.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+source "$root/scripts/ready.sh"
 cd "$root"
 
 # How long the tenant may take until everything is Ready, in seconds.
@@ -26,37 +27,6 @@ bring_up() {
     "$bin/bb-lab" --dir .lab up
     # shellcheck disable=SC1091
     source .lab/env
-}
-
-# A line per object: kind/name, True when it is Ready as it is written now, the reason.
-readiness() {
-    kubectl get tenants,networks,volumes,instances --all-namespaces -o jsonpath="$(
-        printf '%s' '{range .items[*]}{.kind}/{.metadata.name} {.metadata.generation} ' \
-            '{range .status.conditions[?(@.type=="Ready")]}' \
-            '{.observedGeneration} {.status} {.reason}{end}{"\n"}{end}'
-    )" | awk '{print $1, ($2 == $3 && $4 == "True" ? "True" : "False"), ($5 ? $5 : "not seen yet")}'
-}
-
-# wait_until_ready: a line whenever the count changes, and the end when all are Ready.
-wait_until_ready() {
-    local until=$((SECONDS + bound)) lines ready total shown=
-    while true; do
-        lines=$(readiness)
-        total=$(grep -c . <<<"$lines" || true)
-        ready=$(awk '$2 == "True"' <<<"$lines" | grep -c . || true)
-        if [[ "$ready" != "$shown" ]]; then
-            say "$ready of $total Ready"
-            shown=$ready
-        fi
-        if ((total > 0 && ready == total)); then
-            return
-        fi
-        if ((SECONDS >= until)); then
-            awk '$2 != "True" {kind = $1; $1 = $2 = ""; print "  not Ready: " kind " (" substr($0, 3) ")"}' <<<"$lines" >&2
-            fail "not everything is Ready after $bound s; .lab/log/bb-controller.log may say why"
-        fi
-        sleep 0.5
-    done
 }
 
 show() {
@@ -87,5 +57,5 @@ build
 bring_up
 say "3 of 4: applying examples/acme"
 kubectl apply -f examples/acme
-wait_until_ready
+wait_until_ready "$bound" .lab/log/bb-controller.log
 show

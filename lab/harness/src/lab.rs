@@ -32,6 +32,9 @@ const STAND_INS: [(&str, Kind); 4] = [
 const CONTROLLER: &str = "bb-controller";
 /// The user that the controller is to the API.
 pub const CONTROLLER_USER: &str = "bitbuilder-controller";
+/// The file in a lab's folder with the Secrets, Providers and the Region that make its routers and
+/// clusters known. Where the controller runs in pods, it is to be applied after the chart.
+pub const OBJECTS: &str = "objects.json";
 /// Whether the lab runs the controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WithController {
@@ -52,22 +55,23 @@ pub struct Up {
     pub time_scale: f64,
     /// Whether the controller runs.
     pub controller: WithController,
+    /// Whether the processes end with us: a test's do, a demo's outlive the command.
+    pub life: Life,
     /// Tells how far it is.
     pub progress: Progress,
 }
 
-/// Brings a lab up, or what is missing of it, and returns when everything serves. The processes
-/// outlive the caller.
+/// Brings a lab up, or what is missing of it, and returns its cluster when everything serves.
 ///
 /// # Errors
 /// When a part does not start; what started before it goes on, and is found by the next call.
-pub async fn up(wanted: &Up) -> Result<()> {
+pub async fn up(wanted: &Up) -> Result<Cluster> {
     let dir = prepared(&wanted.dir)?;
     let _lock = lock(&dir)?;
-    let roster = std::sync::Arc::new(Roster::open(&dir, Life::Detached)?);
+    let roster = std::sync::Arc::new(Roster::open(&dir, wanted.life)?);
     let controller = possible(wanted)?;
     let mut options = Options::new(&dir);
-    options.life = Life::Detached;
+    options.life = wanted.life;
     options.progress = wanted.progress;
     options.node = controller == WithController::InPods;
     if !options.node {
@@ -104,7 +108,7 @@ pub async fn up(wanted: &Up) -> Result<()> {
         "the lab is up; source {}",
         dir.join("env").display()
     ));
-    Ok(())
+    Ok(cluster)
 }
 
 /// Says who runs the controller on this machine, and tells a person why it is not a pod.
@@ -272,9 +276,9 @@ fn keys(dir: &Path) -> Result<BTreeMap<String, String>> {
     Ok(keys)
 }
 
-/// Writes objects into a file that kubectl applies.
+/// Writes objects into a file that kubectl applies: [`OBJECTS`] in the lab's folder.
 fn write_objects(cluster: &Cluster, objects: &[Value]) -> Result<PathBuf> {
-    let file = cluster.dir().join("objects.json");
+    let file = cluster.dir().join(OBJECTS);
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
     write_private(&file, &list.to_string())?;
     Ok(file)

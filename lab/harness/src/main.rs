@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use bb_lab_harness::lab::{self, Up, WithController};
-use bb_lab_harness::{Progress, forward, journal};
+use bb_lab_harness::{Life, Progress, forward, journal};
 use clap::{Parser, Subcommand};
 
 /// A management cluster, two routers, two hypervisor clusters and the controller, on one machine.
@@ -96,6 +96,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
                 dir: cli.dir,
                 time_scale,
                 controller,
+                life: Life::Detached,
                 progress,
             })
             .await?;

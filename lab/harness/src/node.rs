@@ -181,6 +181,14 @@ impl Node {
             init,
         })
     }
+
+    /// Ends it and everything on it, and returns when nothing of it is left on this machine.
+    ///
+    /// # Errors
+    /// When a process of it does not end.
+    pub fn end(self) -> Result<()> {
+        end(&self.roster)
+    }
 }
 
 /// Ends the node of a folder, if there is one, and returns when nothing of it is left.
