@@ -1,10 +1,11 @@
 # Turns a verb into the script that does it; see scripts/ for what each does.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down image test check bench scale sweep
+.PHONY: help demo demo-down demo-helm image test check bench scale sweep
 
 help:
 	@echo 'make demo       build, start a lab on this machine, apply examples/acme, show what came of it'
-	@echo 'make demo-down  end the demo and remove its folder'
+	@echo 'make demo-helm  the same by helm, with the controller in pods on a node of its own (as root)'
+	@echo 'make demo-down  end the demos and remove their folders'
 	@echo 'make image      the controller as a container image in a file, and what it is made of'
 	@echo 'make test       build and run every test; the last line counts them by level'
 	@echo 'make check      format, lints, licences'
@@ -16,6 +17,9 @@ help:
 
 demo:
 	@scripts/demo.sh
+
+demo-helm:
+	@scripts/demo-helm.sh
 
 demo-down:
 	@scripts/demo-down.sh

@@ -7,3 +7,6 @@ cd "$root"
 lab=$CARGO_TARGET_DIR/debug/bb-lab
 [[ -x $lab ]] || cargo build -p bb-lab-harness
 "$lab" --dir .lab down
+if [[ -d .lab-helm ]]; then
+    "$lab" --dir .lab-helm down
+fi

@@ -19,6 +19,10 @@ scripts/cluster.sh
 scripts/alerts.sh
 say "3 of 5: Python packages"
 scripts/venv.sh
+# Where there can be no node, the tests that need one say so and are counted as skipped.
+if scripts/node.sh --check 2>/dev/null; then
+    scripts/node.sh
+fi
 say "4 of 5: compiling the programs and the tests"
 if [[ $# -eq 0 ]]; then
     set -- --workspace
