@@ -25,6 +25,7 @@ if scripts/node.sh --check 2>/dev/null; then
 fi
 say "4 of 5: compiling the programs and the tests"
 if [[ $# -eq 0 ]]; then
+    export BB_WHOLE=1
     set -- --workspace
 fi
 # The tests start the programs, so all of them are built, whatever tests are asked for.
@@ -33,8 +34,9 @@ cargo build --workspace --all-targets
 say "5 of 5: running the tests"
 mkdir -p target/journal
 find target/journal -name '*.jsonl' -delete
+rm -rf target/audit
 export BB_VENV=${BB_VENV:-$cache/venv}
 status=0
 CARGO_TERM_COLOR=never RUST_BACKTRACE=0 cargo test --no-fail-fast "$@" -- --show-output 2>&1 |
-    python3 scripts/levels.py target/test.log scripts/check-journal.sh || status=$?
+    python3 scripts/levels.py target/test.log scripts/check-journal.sh scripts/check-rights.sh || status=$?
 exit "$status"

@@ -175,6 +175,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// The namespace; none for what is in none.
+    pub(crate) fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
     pub(crate) fn of(id: &Id) -> Self {
         let cluster = |kind, name: &String| Self {
             kind,

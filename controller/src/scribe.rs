@@ -135,7 +135,11 @@ async fn write(shared: &Shared, world: &World, due: &Due) -> Wrote {
                 shared.wake_fabric();
             }
             shared.rests.succeeded(&change.id);
-            for note in &change.events {
+            // A namespace that goes takes no event any more.
+            let space = place.namespace();
+            let space = space.and_then(|name| world.namespaces.get(name));
+            let goes = space.is_some_and(|space| space.deleting);
+            for note in change.events.iter().filter(|_| !goes) {
                 let place = Place::of(&change.id);
                 shared.events.tell(place, meta.uid.clone(), note.clone());
             }

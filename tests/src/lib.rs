@@ -1,6 +1,7 @@
 //! Turns a management cluster, routers and hypervisor clusters into one place to test in.
 
 pub mod figures;
+pub mod rights;
 pub mod scale;
 pub mod site;
 pub mod sweep;

@@ -21,6 +21,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::rights::Witness;
+
 /// The kinds of a tenant, those that wait for others last.
 const KINDS: [&str; 4] = ["Tenant", "Network", "Volume", "Instance"];
 
@@ -74,6 +76,7 @@ pub struct Site {
     facts: Facts,
     options: SiteOptions,
     controller: Option<(CancellationToken, JoinHandle<Result<()>>)>,
+    _witness: Witness,
     _dir: tempfile::TempDir,
 }
 
@@ -107,6 +110,7 @@ impl Site {
         wanted.env.clone_from(&options.env);
         let cluster = Cluster::start(wanted).await?;
         let client = client_of(cluster.kubeconfig()).await?;
+        let audit = cluster.audit_log();
         let mut site = Self {
             cluster,
             client,
@@ -116,6 +120,7 @@ impl Site {
             facts: Facts::default(),
             options,
             controller: None,
+            _witness: Witness::of(audit),
             _dir: dir,
         };
         site.stand_ins().await?;
