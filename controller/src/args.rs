@@ -24,8 +24,9 @@ pub struct Args {
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     pub poll: u64,
 
-    /// How soon a cluster with work under way is looked at again, in milliseconds.
-    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(50..))]
+    /// How long a cluster with work under way is left alone at most, in milliseconds. It is
+    /// looked at sooner where an end is expected.
+    #[arg(long, default_value_t = 15_000, value_parser = clap::value_parser!(u64).range(50..))]
     pub active_poll: u64,
 
     /// The first pause after a failure, in milliseconds. It doubles, up to five minutes, for each

@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use bb_core::breaker::spread;
 use bb_core::drift::follow;
 use bb_core::outcome::{ClusterOutcome, Contact, guest_asked, volume_asked};
-use bb_core::proxmox::model::{Desired, More, PassReport};
+use bb_core::proxmox::model::{Desired, PassReport};
 use bb_crds::Provider;
 use bb_crds::ids::Vmid;
 use bb_crds::provider::Proxmox;
@@ -21,16 +20,12 @@ use crate::shared::Shared;
 
 /// How long rights once found sufficient are believed.
 const RIGHTS: Duration = Duration::from_secs(600);
-/// How often every guest is read, also those that are settled: what people change by hand on a
-/// guest shows in no list.
-const RECHECK: Duration = Duration::from_secs(3600);
 
 /// What is kept of a cluster between passes.
 #[derive(Default)]
 pub(crate) struct ClusterSession {
     connected: Option<(Proxmox, Driver)>,
     rights: Option<(Instant, Vec<String>)>,
-    checked: Option<Instant>,
     /// Requests that were counted of those that the client sent.
     counted: u64,
 }
@@ -72,20 +67,11 @@ pub(crate) async fn pass(
     let Some((_, driver)) = &mut session.connected else {
         return Ok(settled(shared));
     };
-    let checked = *session.checked.get_or_insert_with(Instant::now);
-    if checked.elapsed() >= RECHECK {
-        driver.recheck();
-        session.checked = Some(Instant::now());
-    }
     match driver.pass(&desired).await {
         Ok(report) => {
             shared.breakers.closed(name);
-            let next = match report.more {
-                More::Working => spread(shared.args.active_poll(), rand::random()),
-                More::Idle => driver
-                    .due()
-                    .map_or(settled(shared), |due| due.min(settled(shared))),
-            };
+            let settled = settled(shared);
+            let next = driver.due().map_or(settled, |due| due.min(settled));
             let mut outcome = outcome(&desired, report);
             outcome.version = Some(driver.cluster().version().to_owned());
             outcome.missing = missing;
@@ -171,7 +157,8 @@ impl ClusterSession {
             .await
             .map_err(|error| contact_of(&error))?;
         // What was under way is learned anew from the cluster.
-        self.connected = Some((spec.clone(), Driver::new(cluster)));
+        let driver = Driver::new(cluster).looking_within(shared.args.active_poll());
+        self.connected = Some((spec.clone(), driver));
         self.rights = None;
         Ok(())
     }

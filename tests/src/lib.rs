@@ -2,6 +2,7 @@
 
 pub mod figures;
 pub mod rights;
+pub mod machines;
 pub mod scale;
 pub mod site;
 pub mod sweep;

@@ -326,7 +326,7 @@ impl CloneWork {
             log.push(format!("create linked clone of drive {key} ({file})"));
             self.made
                 .push(cluster.link(&self.target, &file, self.newid)?);
-            return Ok(Some(0.05));
+            return Ok(Some(of_disk(cluster, 0.05)));
         }
         log.push(format!("create full clone of drive {key} ({file})"));
         let source = cluster.known_volume(&self.node, &file)?.clone();
@@ -345,7 +345,8 @@ impl CloneWork {
             volume.data = source.data;
         }
         self.made.push(volid);
-        Ok(Some(0.05 + cluster.copy_seconds(source.size, self.bwlimit)))
+        let copying = 0.05 + cluster.copy_seconds(source.size, self.bwlimit);
+        Ok(Some(of_disk(cluster, copying)))
     }
 
     fn target_storage(&self, file: &str) -> String {
@@ -429,6 +430,15 @@ impl CloneWork {
     }
 }
 
+/// The time of a disk, unless it is told how long the whole takes.
+fn of_disk(cluster: &Cluster, seconds: f64) -> f64 {
+    if cluster.world.takes.clone.is_some() {
+        0.0
+    } else {
+        seconds
+    }
+}
+
 fn fresh_mac(kind: GuestKind, line: &str, mac: String) -> String {
     match kind {
         GuestKind::Qemu => match Nic::parse(line) {
@@ -463,7 +473,7 @@ impl Work for CloneWork {
                 },
                 Err(refusal) => self.fail(cluster, &refusal),
             },
-            2 => Next::After(0.15),
+            2 => Next::After(cluster.world.takes.clone.unwrap_or(0.15)),
             3 => {
                 let begun = self
                     .check_source(cluster)

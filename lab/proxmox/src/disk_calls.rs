@@ -232,7 +232,7 @@ impl Work for ResizeWork {
             },
             1 => match self.target(cluster) {
                 Err(refusal) => Next::Done(Err(refusal)),
-                Ok(_) => Next::After(0.1),
+                Ok(_) => Next::After(cluster.world.takes.resize.unwrap_or(0.1)),
             },
             _ => Next::Done(self.run(cluster)),
         }

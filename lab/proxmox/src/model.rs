@@ -270,6 +270,23 @@ pub struct World {
     /// The API daemon is down: only what the proxy answers by itself is answered.
     #[serde(default)]
     pub daemon_down: bool,
+    /// How long tasks take, in place of what they do.
+    #[serde(default)]
+    pub takes: Takes,
+}
+
+/// How long tasks take in seconds of the product; `None` is what their work takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Takes {
+    /// A clone of a virtual machine or a container, all its disks together.
+    #[serde(default)]
+    pub clone: Option<f64>,
+    /// The growth of a disk.
+    #[serde(default)]
+    pub resize: Option<f64>,
+    /// A start.
+    #[serde(default)]
+    pub start: Option<f64>,
 }
 
 fn copy_rate() -> u32 {
@@ -289,6 +306,7 @@ impl Default for World {
             no_quorum: false,
             pmxcfs_dead: false,
             daemon_down: false,
+            takes: Takes::default(),
         }
     }
 }

@@ -284,7 +284,7 @@ impl Work for StartWork {
                     Err(refusal) => Next::Done(Err(refusal)),
                     Ok(warnings) => {
                         self.warnings = warnings;
-                        Next::After(0.3)
+                        Next::After(cluster.world.takes.start.unwrap_or(0.3))
                     }
                 }
             }

@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 use crate::figures::number;
 
 pub mod audit;
+pub mod machines;
 pub mod networks;
 pub mod noisy;
 pub mod population;
@@ -18,7 +19,7 @@ pub mod thirty;
 mod volumes;
 
 /// Every scenario, in the order in which they run.
-pub const SCENARIOS: &[&str] = &["settled", "thirty", "networks", "noisy"];
+pub const SCENARIOS: &[&str] = &["settled", "thirty", "networks", "noisy", "machines"];
 
 /// Runs one scenario.
 ///
@@ -30,6 +31,7 @@ pub async fn run(name: &str) -> Result<Vec<Row>> {
         "thirty" => thirty::run().await,
         "networks" => networks::run().await,
         "noisy" => noisy::run().await,
+        "machines" => machines::run().await,
         other => bail!(
             "there is no scenario {other}; there are: {}",
             SCENARIOS.join(", ")

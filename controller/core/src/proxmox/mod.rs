@@ -8,5 +8,6 @@ pub mod keys;
 pub mod mark;
 pub mod model;
 pub mod observed;
+pub mod pace;
 pub mod plan;
 mod property;

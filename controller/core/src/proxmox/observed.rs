@@ -164,8 +164,15 @@ pub struct InFlight {
     pub odd: BTreeMap<Vmid, Shape>,
     /// VMIDs whose creation was seen to succeed, and whose configuration was never proven since.
     pub fresh: BTreeSet<Vmid>,
-    /// Every guest is read, settled or not: the slow look for drift.
-    pub recheck: bool,
+    /// Guests that were built and not started since: they are stopped.
+    pub unstarted: BTreeSet<Vmid>,
+    /// What such a guest was made to be by calls that all ended well and built on a read of
+    /// it, with no call since. Its mark is the tag that those calls wrote.
+    pub written: BTreeMap<Vmid, String>,
+    /// When each namespace last had a turn, as a number that grows with each.
+    pub turns: BTreeMap<String, u64>,
+    /// Guests that are read although they are settled: the slow look for drift.
+    pub recheck: BTreeSet<Vmid>,
 }
 
 /// A task that has not been seen to end.

@@ -51,7 +51,10 @@ pub(super) async fn read(
             memory.unread.remove(&need);
         }
         match answer {
-            Ok(Answer::Config(vmid, config)) => drop(seen.configs.insert(vmid, config)),
+            Ok(Answer::Config(vmid, config)) => {
+                memory.saw_config(vmid, &config, Instant::now());
+                seen.configs.insert(vmid, config);
+            }
             Ok(Answer::Live(live)) => {
                 memory.saw_live(&live, Instant::now());
                 seen.live.extend(live);

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use bb_core::outcome::{guest_asked, volume_asked};
 use bb_core::proxmox::model::{Desired, Kind};
-use bb_core::proxmox::observed::{InFlight, Need, Rest, Running, Shape};
+use bb_core::proxmox::observed::{ConfigRead, InFlight, Key, Need, Rest, Running, Shape};
+use bb_core::proxmox::pace::{self, Pace, Span, Waiting};
 use bb_core::proxmox::plan::{Chain, Op};
 use bb_crds::condition::Reason;
 use bb_crds::ids::Vmid;
@@ -29,6 +30,9 @@ const LOOKS: u32 = 3;
 const PATIENCE: u32 = 3;
 /// The longest pause after failures.
 const LONGEST: Duration = Duration::from_secs(300);
+/// Within how long every guest is read, also those that are settled: what people change by
+/// hand on a guest shows in no list.
+const REREAD: Duration = Duration::from_secs(3600);
 
 /// What was desired of an object, as a number; none for one that nothing is desired of.
 type Wish = Option<u64>;
@@ -38,6 +42,10 @@ pub(crate) struct Task {
     chain: Chain,
     op: Op,
     begun: Instant,
+    /// When a look last showed that it runs.
+    seen: Instant,
+    /// When it was looked for last.
+    tried: Instant,
 }
 
 /// A pause for one object.
@@ -64,6 +72,8 @@ pub(crate) struct Memory {
     pub(crate) first: Duration,
     /// How long a task may be missing from its node's list.
     pub(crate) missing: Duration,
+    /// The moment that times of the core count from.
+    start: Instant,
     pub(crate) tasks: BTreeMap<Upid, Task>,
     pauses: BTreeMap<String, Pause>,
     last: BTreeMap<String, Last>,
@@ -78,18 +88,31 @@ pub(crate) struct Memory {
     pub(crate) odd: BTreeMap<Vmid, Shape>,
     /// Which VMID each clone task makes, as its log said.
     pub(crate) clones: BTreeMap<String, Option<Vmid>>,
-    pub(crate) recheck: bool,
     /// Reads that failed in the last passes, and how often in a row.
     pub(crate) unread: BTreeMap<Need, u32>,
     /// Destroys that ended well: their logs say whether a disk stayed.
     pub(crate) destroyed: Vec<(Upid, Op)>,
+    unstarted: BTreeSet<Vmid>,
+    written: BTreeMap<Vmid, (String, Instant)>,
+    turns: BTreeMap<String, u64>,
+    /// How long tasks take.
+    pace: Pace,
+    /// When the tasks were looked at last.
+    looked: Option<Instant>,
+    /// When each guest was read last, or first asked for.
+    read: BTreeMap<Vmid, Duration>,
+    /// The guests to read in this pass.
+    recheck: BTreeSet<Vmid>,
+    /// Every guest is to be read in the next pass.
+    pub(crate) recheck_all: bool,
 }
 
-impl Default for Memory {
-    fn default() -> Self {
+impl Memory {
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
             first: FIRST,
             missing: MISSING,
+            start: now,
             tasks: BTreeMap::new(),
             pauses: BTreeMap::new(),
             last: BTreeMap::new(),
@@ -102,16 +125,25 @@ impl Default for Memory {
             odd: BTreeMap::new(),
             proven: BTreeMap::new(),
             clones: BTreeMap::new(),
-            recheck: false,
             unread: BTreeMap::new(),
+            unstarted: BTreeSet::new(),
+            written: BTreeMap::new(),
+            turns: BTreeMap::new(),
+            pace: Pace::default(),
+            looked: None,
+            read: BTreeMap::new(),
+            recheck: BTreeSet::new(),
+            recheck_all: false,
             destroyed: Vec::new(),
         }
     }
-}
 
-impl Memory {
+    fn time(&self, at: Instant) -> Duration {
+        at.saturating_duration_since(self.start)
+    }
+
     /// Takes note of what is desired: what was paused or tried for another wish is forgotten.
-    pub(crate) fn wish(&mut self, desired: &Desired) {
+    pub(crate) fn wish(&mut self, desired: &Desired, now: Instant) {
         // The VMID is in the fingerprint.
         let guests = desired.guests.iter();
         let guests = guests.map(|guest| (guest.uid.clone(), guest_asked(guest)));
@@ -125,9 +157,55 @@ impl Memory {
             .retain(|uid, last| wishes.get(uid).copied() == last.wish);
         let known: BTreeSet<Vmid> = desired.guests.iter().map(|guest| guest.vmid).collect();
         self.proven.retain(|vmid, _| known.contains(vmid));
-        let sets = [&mut self.refused, &mut self.unknown];
-        for kept in sets.into_iter().chain([&mut self.made, &mut self.fresh]) {
+        self.written.retain(|vmid, _| known.contains(vmid));
+        for kept in [
+            &mut self.refused,
+            &mut self.unknown,
+            &mut self.made,
+            &mut self.fresh,
+            &mut self.unstarted,
+        ] {
             kept.retain(|vmid| known.contains(vmid));
+        }
+        let now = self.time(now);
+        self.read.retain(|vmid, _| known.contains(vmid));
+        for vmid in known {
+            self.read.entry(vmid).or_insert(now);
+        }
+        let of_guests = desired.guests.iter().map(|guest| &guest.namespace);
+        let of_volumes = desired.volumes.iter().map(|volume| &volume.namespace);
+        let namespaces: BTreeSet<&String> = of_guests.chain(of_volumes).collect();
+        self.turns.retain(|name, _| namespaces.contains(name));
+    }
+
+    /// Chooses settled guests to be read in this pass, no more than `most`, and says whether
+    /// others wait.
+    pub(crate) fn choose_recheck(&mut self, most: usize, now: Instant) -> bool {
+        if std::mem::take(&mut self.recheck_all) {
+            self.recheck = self.read.keys().copied().collect();
+            return false;
+        }
+        let (chosen, more) = pace::reread(&self.read, self.time(now), REREAD, most);
+        self.recheck = chosen;
+        more
+    }
+
+    /// Takes note that a pass with the guests chosen to be read has ended: also those that could
+    /// not be read had their turn.
+    pub(crate) fn rechecked(&mut self, now: Instant) {
+        let now = self.time(now);
+        for vmid in std::mem::take(&mut self.recheck) {
+            self.read.entry(vmid).and_modify(|at| *at = now);
+        }
+    }
+
+    /// Takes note of a guest's configuration that was read.
+    pub(crate) fn saw_config(&mut self, vmid: Vmid, read: &ConfigRead, now: Instant) {
+        let now = self.time(now);
+        if matches!(read, ConfigRead::Found(_))
+            && let Some(at) = self.read.get_mut(&vmid)
+        {
+            *at = now;
         }
     }
 
@@ -149,10 +227,13 @@ impl Memory {
             refused: self.refused.clone(),
             unknown: self.unknown.clone(),
             made: self.made.clone(),
-            proven: self.young_proofs(now),
+            proven: young(&self.proven, now, |_| false),
             odd: self.odd.clone(),
             fresh: self.fresh.clone(),
-            recheck: self.recheck,
+            unstarted: self.unstarted.clone(),
+            written: young(&self.written, now, |vmid| self.unstarted.contains(&vmid)),
+            turns: self.turns.clone(),
+            recheck: self.recheck.clone(),
         }
     }
 
@@ -162,16 +243,6 @@ impl Memory {
             self.fresh.remove(&vmid);
             self.proven.insert(vmid, (print, now));
         }
-    }
-
-    /// What was proven so lately that the cluster's list may not show it yet. After that, a
-    /// row that says otherwise is news.
-    fn young_proofs(&self, now: Instant) -> BTreeMap<Vmid, String> {
-        let young = self.proven.iter();
-        young
-            .filter(|(_, (_, at))| now.duration_since(*at) < LIVE)
-            .map(|(vmid, (print, _))| (*vmid, print.clone()))
-            .collect()
     }
 
     /// Which guests were seen to run or not lately.
@@ -213,6 +284,41 @@ impl Memory {
         ends.min().map(|until| until - now)
     }
 
+    /// When the next look at tasks is due, so that none waits for longer than `cap`.
+    pub(crate) fn next_look(&self, cap: Duration) -> Option<Instant> {
+        let waiting: Vec<Waiting> = self
+            .tasks
+            .values()
+            .map(|task| Waiting {
+                sort: task.op.sort(),
+                begun: self.time(task.begun),
+                seen: self.time(task.tried),
+            })
+            .collect();
+        let last = self.looked.map(|at| self.time(at));
+        let due = self.start + self.pace.next_look(&waiting, last)?;
+        let tried = self.tasks.values().map(|task| task.tried).min()?;
+        Some(due.min(tried + cap))
+    }
+
+    /// Takes note of a look at a node's tasks that got no answer.
+    pub(crate) fn looked_in_vain(&mut self, node: &str, now: Instant) {
+        self.looked = Some(now);
+        let here = self.tasks.iter_mut().filter(|(upid, _)| upid.node == node);
+        here.for_each(|(_, task)| task.tried = now);
+    }
+
+    /// Whether a guest is read for no other reason than that it was not for long.
+    pub(crate) fn rechecks(&self, vmid: Vmid) -> bool {
+        self.recheck.contains(&vmid)
+    }
+
+    /// Takes note of whose turn it was.
+    pub(crate) fn took_turn(&mut self, chain: &Chain) {
+        let turn = self.turns.values().max().map_or(1, |last| last + 1);
+        self.turns.insert(chain.owner.namespace.clone(), turn);
+    }
+
     /// Takes note of a task that was begun.
     pub(crate) fn begun(&mut self, chain: &Chain, op: &Op, upid: Upid, now: Instant) {
         self.touched(op);
@@ -222,36 +328,55 @@ impl Memory {
                 chain: chain.clone(),
                 op: op.clone(),
                 begun: now,
+                seen: now,
+                tried: now,
             },
         );
     }
 
-    /// Takes note of what a node's list says of our tasks there.
-    pub(crate) fn listed(&mut self, node: &str, list: &TaskList, now: Instant) {
+    /// Takes note of what a node's list says of our tasks there, that was asked for at `asked`
+    /// and came at `now`. Says whether the list of the cluster shows something else since.
+    pub(crate) fn listed(
+        &mut self,
+        node: &str,
+        list: &TaskList,
+        asked: Instant,
+        now: Instant,
+    ) -> bool {
+        self.looked = Some(now);
         let here: Vec<Upid> = self
             .tasks
             .keys()
             .filter(|upid| upid.node == node)
             .cloned()
             .collect();
+        let mut well = Vec::new();
+        let mut changed = false;
         for upid in here {
+            let Some(task) = self.tasks.get_mut(&upid) else {
+                continue;
+            };
+            task.tried = now;
             let ended = match list.get(&upid.text) {
-                Some(None) => continue,
-                Some(Some(ended)) => ended.clone(),
-                None if self
-                    .tasks
-                    .get(&upid)
-                    .is_some_and(|task| now - task.begun < self.missing) =>
-                {
+                Some(None) => {
+                    task.seen = task.seen.max(asked);
                     continue;
                 }
+                Some(Some(ended)) => ended.clone(),
+                None if now - task.begun < self.missing => continue,
                 None => Ended::Killed,
             };
             let Some(task) = self.tasks.remove(&upid) else {
                 continue;
             };
+            let span = Span {
+                after: task.seen - task.begun,
+                by: now - task.begun,
+            };
+            changed |= ended != Ended::Well || !matches!(task.op, Op::Start(_));
             match ended {
                 Ended::Well => {
+                    well.push((task.op.sort(), span));
                     self.done(&task.chain, &task.op, now);
                     if matches!(task.op, Op::Destroy(_)) {
                         self.destroyed.push((upid, task.op));
@@ -270,6 +395,8 @@ impl Memory {
                 }
             }
         }
+        self.pace.ended(well);
+        changed
     }
 
     /// A call changes what was known of a guest, whatever comes of it.
@@ -279,9 +406,11 @@ impl Memory {
             Op::Build { guest, .. } => self.claimed(guest.vmid),
             Op::Configure { guest, .. } | Op::Resize { guest, .. } | Op::Destroy(guest) => {
                 self.proven.remove(&guest.vmid);
+                self.written.remove(&guest.vmid);
                 self.live.remove(&guest.vmid);
             }
             Op::Start(guest) | Op::Shutdown(guest) => {
+                self.unstarted.remove(&guest.vmid);
                 self.live.remove(&guest.vmid);
             }
             Op::Allocate { .. } | Op::Park { .. } | Op::Drop { .. } | Op::DeleteImage { .. } => {}
@@ -291,12 +420,15 @@ impl Memory {
     fn was_made(&mut self, vmid: Vmid) {
         self.made.insert(vmid);
         self.fresh.insert(vmid);
+        self.unstarted.insert(vmid);
     }
 
     fn claimed(&mut self, vmid: Vmid) {
         self.refused.remove(&vmid);
         self.unknown.remove(&vmid);
         self.proven.remove(&vmid);
+        self.written.remove(&vmid);
+        self.unstarted.remove(&vmid);
         self.live.remove(&vmid);
     }
 
@@ -304,10 +436,22 @@ impl Memory {
     pub(crate) fn done(&mut self, chain: &Chain, op: &Op, now: Instant) {
         self.touched(op);
         match op {
+            // The list of the cluster learns what it is like by the time it learns that it runs.
+            Op::Start(guest) => {
+                if let Some((_, at)) = self.written.get_mut(&guest.vmid) {
+                    *at = now;
+                }
+            }
             Op::Clone { vmid, .. } => self.was_made(*vmid),
             Op::Build { guest, .. } => self.was_made(guest.vmid),
             Op::Destroy(guest) => drop(self.made.remove(&guest.vmid)),
             _ => {}
+        }
+        if chain.ops.last() == Some(op)
+            && let (Key::Guest(vmid), Some(print)) = (&chain.key, &chain.makes)
+        {
+            self.fresh.remove(vmid);
+            self.written.insert(*vmid, (print.clone(), now));
         }
         let uid = &chain.owner.uid;
         self.pauses.remove(uid);
@@ -343,6 +487,12 @@ impl Memory {
         let times = self.unread.entry(need.clone()).or_default();
         *times += 1;
         *times > PATIENCE
+    }
+
+    /// As [`Memory::repeats`], for the first call of a chain.
+    pub(crate) fn repeats_first(&self, chain: &Chain, now: Instant) -> bool {
+        let first = chain.ops.first();
+        first.is_some_and(|op| self.repeats(&chain.owner.uid, op, now))
     }
 
     /// Whether a call was made so often with success and without effect that a person should
@@ -391,6 +541,19 @@ impl Memory {
     }
 }
 
+/// What was learnt so lately that the cluster's list may not show it yet, and of what `holds`
+/// longer. After that, a row that says otherwise is news.
+fn young(
+    all: &BTreeMap<Vmid, (String, Instant)>,
+    now: Instant,
+    holds: impl Fn(Vmid) -> bool,
+) -> BTreeMap<Vmid, String> {
+    all.iter()
+        .filter(|(vmid, (_, at))| now.duration_since(*at) < LIVE || holds(**vmid))
+        .map(|(vmid, (print, _))| (*vmid, print.clone()))
+        .collect()
+}
+
 /// What an object's status says after a failure. No reason where it may pass by itself and has
 /// not been tried often.
 fn told(op: &Op, error: &ClusterError, failures: u32) -> (Option<Reason>, String) {
@@ -433,7 +596,6 @@ fn pause_of(first: Duration, failures: u32, uid: &str) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use bb_core::proxmox::observed::Key;
     use bb_core::proxmox::plan::{Guest, Owner};
 
     use super::*;
@@ -456,6 +618,7 @@ mod tests {
                 owner,
                 key: Key::Guest(vmid),
                 ops: vec![op.clone()],
+                makes: None,
             },
             op,
         )
@@ -467,7 +630,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_with_failures_and_end_with_success() {
-        let (mut memory, (chain, op)) = (Memory::default(), chain());
+        let (mut memory, (chain, op)) = (Memory::new(Instant::now()), chain());
         let now = Instant::now();
         let error = ClusterError::Refused("bridge 'x' does not exist".into());
         memory.failed(&chain, &op, &error, now);
@@ -491,7 +654,7 @@ mod tests {
 
     #[test]
     fn what_was_just_done_is_not_done_again_at_once() {
-        let (mut memory, (chain, op)) = (Memory::default(), chain());
+        let (mut memory, (chain, op)) = (Memory::new(Instant::now()), chain());
         let now = Instant::now();
         assert!(!memory.repeats("u-1", &op, now));
         memory.done(&chain, &op, now);
@@ -501,18 +664,19 @@ mod tests {
 
     #[test]
     fn a_task_is_followed_to_its_end_and_missing_for_long_is_unknown() {
-        let (mut memory, (chain, op)) = (Memory::default(), chain());
+        let (mut memory, (chain, op)) = (Memory::new(Instant::now()), chain());
         let now = Instant::now();
         memory.begun(&chain, &op, upid(), now);
         assert!(!memory.tasks.is_empty());
-        memory.listed("pve1", &TaskList::new(), now);
+        memory.listed("pve1", &TaskList::new(), now, now);
         memory.listed(
             "pve2",
             &TaskList::from([(upid().text, Some(Ended::Well))]),
             now,
+            now,
         );
         assert!(!memory.tasks.is_empty());
-        memory.listed("pve1", &TaskList::new(), now + MISSING);
+        memory.listed("pve1", &TaskList::new(), now, now + MISSING);
         assert!(memory.tasks.is_empty());
         assert!(
             memory
@@ -525,7 +689,7 @@ mod tests {
 
     #[test]
     fn an_id_that_is_taken_is_remembered_and_a_moved_digest_is_no_failure() {
-        let (mut memory, (chain, _)) = (Memory::default(), chain());
+        let (mut memory, (chain, _)) = (Memory::new(Instant::now()), chain());
         let now = Instant::now();
         let vmid = Vmid::try_from(5001).unwrap();
         let guest = Guest {

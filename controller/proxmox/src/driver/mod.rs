@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use bb_core::proxmox::model::{Desired, Fate, GuestState, Kind, More, PassReport, VolumeState};
-use bb_core::proxmox::observed::{ConfigRead, Observed, Place, Rest};
+use bb_core::proxmox::observed::{ConfigRead, Need, Observed, Place, Rest};
+use bb_core::proxmox::pace::{CAP, GAP};
 use bb_core::proxmox::plan::{Chain, Op, Plan, image_orphans, plan, strangers};
 use bb_crds::condition::Reason;
 use bb_crds::ids::Vmid;
@@ -26,12 +27,29 @@ mod memory;
 use carry::{Carried, carry};
 use memory::Memory;
 
-/// A node's API has three workers by default: more at once only queue there.
+/// Reads at once. A node's API has three workers by default: more only queue there.
 const READS_AT_ONCE: usize = 8;
+/// Calls at once, so that what may begin together does.
+const CALLS_AT_ONCE: usize = 16;
 /// How often a plan may ask for reads before it is carried out as far as it is decided.
 const ROUNDS: usize = 8;
-/// What is due within this is waited for by passing again and again.
+/// What is due within this counts as work under way.
 const SOON: Duration = Duration::from_secs(10);
+/// How soon something is looked at again that is under way without a task of ours.
+const UNCLEAR: Duration = Duration::from_secs(2);
+/// How long the list of a cluster is good enough to begin new guests by, while tasks run. It
+/// decides no other write.
+const LIST: Duration = Duration::from_secs(10);
+/// The same while settled guests are read a few at a time.
+const LIST_OF_SETTLED: Duration = Duration::from_secs(60);
+/// How many settled guests are read in a pass, beside work and without.
+const REREAD_BESIDE_WORK: usize = 4;
+const REREAD_AT_REST: usize = 50;
+/// The pause before the next of them.
+const REREAD_PAUSE: Duration = Duration::from_secs(5);
+/// How often the images under the holder are listed although nothing asks for it, while there
+/// is work.
+const IMAGES: Duration = Duration::from_secs(60);
 /// How long what our rights let us delete is believed.
 const RIGHTS: Duration = Duration::from_secs(300);
 
@@ -58,11 +76,22 @@ pub struct Driver {
     left: BTreeSet<String>,
     /// Guests of ours that are in no object, and the addresses that they have: read once.
     strangers: BTreeMap<Vmid, BTreeSet<Ipv4Addr>>,
-    passes: usize,
     /// The identity of the management cluster, part of every mark.
     installation: String,
-    /// When this pass began to read.
+    /// When this pass began to read marks.
     read: Instant,
+    /// How many times images were listed in turn, and when last.
+    turns: (usize, Option<Instant>),
+    /// The list of the cluster as it was read last; `None` when it is known to be old.
+    list: Option<(Instant, Observed)>,
+    /// No task is left alone for longer.
+    cap: Duration,
+    /// More settled guests are due to be read than the last pass did.
+    rereading: bool,
+    /// How soon what follows this pass can be done, where that waits for no task.
+    follows: Option<Duration>,
+    /// When the next pass is due, if not for another reason.
+    next: Option<Instant>,
 }
 
 impl Driver {
@@ -71,16 +100,29 @@ impl Driver {
     pub fn new(cluster: Cluster) -> Self {
         Self {
             cluster,
-            memory: Memory::default(),
+            memory: Memory::new(Instant::now()),
             shutdown_seconds: 30,
             deletable: None,
             orphans: BTreeMap::new(),
             left: BTreeSet::new(),
             strangers: BTreeMap::new(),
-            passes: 0,
             installation: String::new(),
             read: Instant::now(),
+            turns: (0, None),
+            list: None,
+            cap: CAP,
+            rereading: false,
+            follows: None,
+            next: None,
         }
+    }
+
+    /// The driver with another bound on how long a task is left alone, and on everything else
+    /// that is waited for; 15 s otherwise.
+    #[must_use]
+    pub const fn looking_within(mut self, cap: Duration) -> Self {
+        self.cap = cap;
+        self
     }
 
     /// The driver with another bound on how long a guest is given to shut down before it is
@@ -106,36 +148,46 @@ impl Driver {
         &self.cluster
     }
 
-    /// Has the next pass read every guest, also those that are settled: a look for what people
-    /// changed by hand that the lists do not show.
+    /// Has the next pass read every guest, also those that are settled. Without it each is
+    /// read within an hour, a few in a pass: a look for what people changed by hand that the
+    /// lists do not show.
     pub const fn recheck(&mut self) {
-        self.memory.recheck = true;
+        self.memory.recheck_all = true;
     }
 
-    /// How long until something that failed is due to be tried again. [`PassReport::more`]
-    /// covers what is due within a few seconds.
+    /// How long until the next pass is worth it; `None` when only another wish makes it so.
     #[must_use]
     pub fn due(&self) -> Option<Duration> {
-        self.memory.due(Instant::now())
+        let at = self.next?;
+        Some(at.saturating_duration_since(Instant::now()))
     }
 
     /// Observes, decides, and makes the next calls.
     ///
-    /// With everything settled a pass costs two list calls. While
-    /// [`PassReport::more`] says so, it is worth calling again within a second or two.
+    /// With everything settled a pass costs two list calls. With tasks under way it costs none
+    /// before a look at them is due, unless there is something new to do.
     ///
     /// # Errors
     /// [`PassError`] when the cluster does not answer or refuses the credentials; what a
     /// single object meets is in its report.
     pub async fn pass(&mut self, desired: &Desired) -> Result<PassReport, PassError> {
-        self.passes = self.passes.wrapping_add(1);
+        let begun = Instant::now();
+        self.follows = None;
         self.installation.clone_from(&desired.cluster.installation);
-        self.read = Instant::now();
-        self.memory.wish(desired);
+        self.read = begun;
+        self.memory.wish(desired, begun);
         self.follow_tasks().await?;
-        let mut seen = self.look(desired).await?;
-        let mut decided = self.decide(desired, &mut seen).await?;
-        self.memory.recheck = false;
+        let rest = self.memory.tasks.is_empty();
+        let most = if rest {
+            REREAD_AT_REST
+        } else {
+            REREAD_BESIDE_WORK
+        };
+        let more = self.memory.choose_recheck(most, begun);
+        let (mut seen, listed) = self.look(desired).await?;
+        self.rereading = more;
+        let mut decided = self.decide(desired, &mut seen, listed).await?;
+        self.memory.rechecked(Instant::now());
         let proven = std::mem::take(&mut decided.proven);
         self.memory.proved(proven, Instant::now());
         self.memory.odd = std::mem::take(&mut decided.odd);
@@ -155,24 +207,53 @@ impl Driver {
         }
         decided.report.orphans.extend(self.left.iter().cloned());
         let mut report = std::mem::take(&mut decided.report);
-        self.carry_out(decided.chains, &mut report).await;
+        let chains = std::mem::take(&mut decided.chains);
+        self.carry_out(chains, &mut report).await;
         // To say "at work" for the moment of each try would be two writes to the API each time.
         for (uid, rest) in self.memory.refused_last() {
             if is_working(&report, uid) {
                 tell(&mut report, uid, rest);
             }
         }
-        if self.due().is_some_and(|due| due <= SOON) {
+        self.schedule(&decided);
+        if self.due().is_some_and(|due| due <= SOON) && !self.rereading {
             report.more = More::Working;
         }
         Ok(report)
     }
 
-    /// Learns what became of the tasks that were begun: one list for each node concerned.
+    /// Says when the next pass is due.
+    fn schedule(&mut self, decided: &Plan) {
+        let now = Instant::now();
+        let mut due: Vec<Instant> = Vec::new();
+        due.extend(self.memory.next_look(self.cap));
+        due.extend(self.memory.due(now).map(|pause| now + pause));
+        due.extend(self.follows.map(|pause| now + pause));
+        let stuck = decided.queued && self.memory.tasks.is_empty();
+        if decided.unclear || stuck {
+            due.push(now + UNCLEAR.min(self.cap));
+        }
+        if self.rereading {
+            due.push(now + REREAD_PAUSE);
+        }
+        self.next = due.into_iter().min();
+    }
+
+    /// Learns what became of the tasks that were begun: one list for each node concerned, when
+    /// the next look is due.
     async fn follow_tasks(&mut self) -> Result<(), PassError> {
+        let due = self.memory.next_look(self.cap);
+        if due.is_none_or(|due| due > Instant::now()) {
+            return Ok(());
+        }
         for (node, since) in oldest(self.memory.tasks.keys()) {
+            let asked = Instant::now();
             match self.cluster.tasks(&node, since).await {
-                Ok(list) => self.memory.listed(&node, &list, Instant::now()),
+                Ok(list) => {
+                    if self.memory.listed(&node, &list, asked, Instant::now()) {
+                        self.list = None;
+                    }
+                }
                 Err(source @ ClusterError::Unauthorized(_)) => {
                     return Err(PassError {
                         what: format!("list the tasks of node {node}"),
@@ -180,7 +261,10 @@ impl Driver {
                     });
                 }
                 // The node may be down: its tasks stay under way until it says otherwise.
-                Err(error) => warn!(node, %error, "the tasks of a node cannot be listed"),
+                Err(error) => {
+                    self.memory.looked_in_vain(&node, asked);
+                    warn!(node, %error, "the tasks of a node cannot be listed");
+                }
             }
         }
         for (upid, op) in std::mem::take(&mut self.memory.destroyed) {
@@ -202,16 +286,42 @@ impl Driver {
         Ok(())
     }
 
-    async fn look(&mut self, desired: &Desired) -> Result<Observed, PassError> {
+    /// What the cluster has, and whether that was read just now: while tasks run and nothing
+    /// of them has ended, what was read before tells whether there is anything to do at all.
+    async fn look(&mut self, desired: &Desired) -> Result<(Observed, bool), PassError> {
+        let good_for = match (self.memory.tasks.is_empty(), self.rereading) {
+            (false, _) => LIST,
+            (true, true) => LIST_OF_SETTLED,
+            (true, false) => Duration::ZERO,
+        };
+        let old = self.list.as_ref();
+        if let Some((_, list)) = old.filter(|(at, _)| at.elapsed() < good_for) {
+            let mut seen = list.clone();
+            seen.live = self.memory.live(Instant::now());
+            return Ok((seen, false));
+        }
+        Ok((self.look_anew(desired).await?, true))
+    }
+
+    async fn look_anew(&mut self, desired: &Desired) -> Result<Observed, PassError> {
         let failed = |source| PassError {
             what: "list what the cluster has".to_owned(),
             source,
         };
+        self.list = None;
+        self.read = Instant::now();
         // After the tasks: a guest whose build has been seen to end is in this list.
-        let mut seen = self.cluster.resources().await.map_err(failed)?;
+        let list = self.cluster.resources().await.map_err(failed)?;
+        self.list = Some((Instant::now(), list.clone()));
+        let mut seen = list;
         seen.live = self.memory.live(Instant::now());
         seen.deletable = self.deletable(desired, &seen).await;
-        if let Some(need) = gather::in_turn(desired, &seen, self.passes) {
+        let (turn, last) = self.turns;
+        let rests = self.memory.tasks.is_empty();
+        if (rests || last.is_none_or(|at| at.elapsed() >= IMAGES))
+            && let Some(need) = gather::in_turn(desired, &seen, turn)
+        {
+            self.turns = (turn.wrapping_add(1), Some(Instant::now()));
             let needs = [need].into();
             gather::read(&self.cluster, desired, &mut self.memory, needs, &mut seen).await?;
         }
@@ -250,18 +360,58 @@ impl Driver {
         self.deletable.insert((Instant::now(), storages)).1.clone()
     }
 
-    /// Plans, reads what the plan asks for, and plans again until nothing is missing.
-    async fn decide(&mut self, desired: &Desired, seen: &mut Observed) -> Result<Plan, PassError> {
+    /// Plans, reads what the plan asks for, and plans again until nothing is missing. New guests
+    /// need no read: they are begun while others are read.
+    ///
+    /// With a list that is not of this pass (`listed` is false) nothing is written but new
+    /// guests, whose claim on their VMID is judged by the cluster.
+    async fn decide(
+        &mut self,
+        desired: &Desired,
+        seen: &mut Observed,
+        mut listed: bool,
+    ) -> Result<Plan, PassError> {
         for _ in 0..ROUNDS {
             let flight = self.memory.in_flight(Instant::now());
             let mut decided = plan(desired, seen, &flight);
+            let builds = |chain: &Chain| chain.ops.iter().all(Op::builds);
+            let harmless = |need: &Need| match need {
+                Need::Live(..) => true,
+                Need::Config(_, _, vmid) => self.memory.rechecks(*vmid),
+                _ => false,
+            };
+            let idle = decided.chains.iter().all(builds) && decided.needs.iter().all(harmless);
+            if !listed && !idle {
+                *seen = self.look_anew(desired).await?;
+                listed = true;
+                continue;
+            }
             if decided.needs.is_empty() {
                 return Ok(decided);
             }
             let needs = std::mem::take(&mut decided.needs);
-            gather::read(&self.cluster, desired, &mut self.memory, needs, seen).await?;
+            let now = Instant::now();
+            let mut new = decided.chains;
+            new.retain(|chain| builds(chain) && !self.memory.repeats_first(chain, now));
+            let begin = carry_all(
+                &self.cluster,
+                &self.installation,
+                new,
+                self.read,
+                self.shutdown_seconds,
+            );
+            let read = gather::read(&self.cluster, desired, &mut self.memory, needs, seen);
+            let (carried, read) = futures::join!(begin, read);
+            for (chain, outcomes) in carried {
+                self.take_note(&chain, outcomes, &mut decided.report);
+            }
+            read?;
         }
-        Ok(plan(desired, seen, &self.memory.in_flight(Instant::now())))
+        let mut decided = plan(desired, seen, &self.memory.in_flight(Instant::now()));
+        if !listed {
+            decided.chains.clear();
+        }
+        Ok(decided)
     }
 
     fn remember_orphans(&mut self, desired: &Desired, seen: &Observed) {
@@ -304,14 +454,12 @@ impl Driver {
         }
     }
 
-    /// Makes the calls of all chains side by side; those of one chain in their order, up to the
-    /// first that begins a task or fails.
+    /// Makes the calls of all chains side by side.
     async fn carry_out(&mut self, chains: Vec<Chain>, report: &mut PassReport) {
         let now = Instant::now();
-        let (again, chains): (Vec<Chain>, Vec<Chain>) = chains.into_iter().partition(|chain| {
-            let first = chain.ops.first();
-            first.is_some_and(|op| self.memory.repeats(&chain.owner.uid, op, now))
-        });
+        let (again, chains): (Vec<Chain>, Vec<Chain>) = chains
+            .into_iter()
+            .partition(|chain| self.memory.repeats_first(chain, now));
         for chain in again {
             let first = chain
                 .ops
@@ -325,38 +473,37 @@ impl Driver {
             }
             let reason = vain.then_some(Reason::Waiting);
             tell(report, &chain.owner.uid, &Rest { reason, message });
+            self.follow_within(UNCLEAR.min(self.cap));
         }
-        let (cluster, seconds) = (&self.cluster, self.shutdown_seconds);
         let (installation, read) = (&self.installation, self.read);
-        let carried: Vec<(Chain, Vec<(Op, Carried)>)> = stream::iter(chains)
-            .map(|chain| async move {
-                let mut outcomes = Vec::new();
-                for op in &chain.ops {
-                    info!(owner = %chain.owner, %op, "begins");
-                    let outcome =
-                        match guard::check(cluster, installation, &chain.owner, op, read).await {
-                            Ok(()) => carry(cluster, op, seconds).await,
-                            Err(error) => Carried::Failed(error),
-                        };
-                    let goes_on = matches!(outcome, Carried::Done);
-                    outcomes.push((op.clone(), outcome));
-                    if !goes_on {
-                        break;
-                    }
-                }
-                (chain, outcomes)
-            })
-            .buffer_unordered(READS_AT_ONCE)
-            .collect()
-            .await;
+        let seconds = self.shutdown_seconds;
+        let carried = carry_all(&self.cluster, installation, chains, read, seconds).await;
         for (chain, outcomes) in carried {
             self.take_note(&chain, outcomes, report);
             report.more = More::Working;
         }
     }
 
+    fn follow_within(&mut self, pause: Duration) {
+        self.follows = Some(self.follows.map_or(pause, |other| other.min(pause)));
+    }
+
+    /// Takes note of what a chain came to.
     fn take_note(&mut self, chain: &Chain, outcomes: Vec<(Op, Carried)>, report: &mut PassReport) {
         let now = Instant::now();
+        self.memory.took_turn(chain);
+        match outcomes.last() {
+            Some((_, Carried::Begun(_))) | None => {}
+            Some((_, Carried::Done)) => {
+                self.list = None;
+                self.follow_within(Duration::ZERO);
+            }
+            // Its slot is free for another.
+            Some((_, Carried::Failed(_))) => {
+                self.list = None;
+                self.follow_within(GAP);
+            }
+        }
         for (op, outcome) in outcomes {
             match outcome {
                 Carried::Done => self.memory.done(chain, &op, now),
@@ -378,6 +525,38 @@ fn is_working(report: &PassReport, uid: &str) -> bool {
     let guest = report.guests.get(uid).map(|guest| &guest.state);
     let volume = report.volumes.get(uid).map(|volume| &volume.state);
     matches!(guest, Some(GuestState::Working(_))) || matches!(volume, Some(VolumeState::Working(_)))
+}
+
+/// Makes the calls of all chains side by side; those of one chain in their order, up to the
+/// first that begins a task or fails.
+async fn carry_all(
+    cluster: &Cluster,
+    installation: &str,
+    chains: Vec<Chain>,
+    read: Instant,
+    seconds: u64,
+) -> Vec<(Chain, Vec<(Op, Carried)>)> {
+    stream::iter(chains)
+        .map(|chain| async move {
+            let mut outcomes = Vec::new();
+            for op in &chain.ops {
+                info!(owner = %chain.owner, %op, "begins");
+                let outcome =
+                    match guard::check(cluster, installation, &chain.owner, op, read).await {
+                        Ok(()) => carry(cluster, op, seconds).await,
+                        Err(error) => Carried::Failed(error),
+                    };
+                let goes_on = matches!(outcome, Carried::Done);
+                outcomes.push((op.clone(), outcome));
+                if !goes_on {
+                    break;
+                }
+            }
+            (chain, outcomes)
+        })
+        .buffer_unordered(CALLS_AT_ONCE)
+        .collect()
+        .await
 }
 
 /// Puts what happened to an object in its report.

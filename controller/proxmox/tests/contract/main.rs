@@ -11,6 +11,7 @@ mod disorder;
 mod fakepve;
 mod faults;
 mod life;
+mod pace;
 mod rights;
 mod stage;
 mod strangers;

@@ -44,6 +44,13 @@ pub(crate) fn endpoint(lab: &Running) -> Endpoint {
     )
 }
 
+/// A driver that looks at tasks whenever it is asked for a pass.
+fn quick(cluster: Cluster) -> Driver {
+    Driver::new(cluster)
+        .pausing(PAUSE)
+        .looking_within(Duration::from_millis(1))
+}
+
 impl Stage {
     pub(crate) async fn new() -> Self {
         Self::with(Config::default()).await
@@ -64,7 +71,7 @@ impl Stage {
         };
         Self {
             lab,
-            driver: Driver::new(cluster).pausing(PAUSE),
+            driver: quick(cluster),
             desired,
             last: PassReport::default(),
         }
@@ -73,7 +80,7 @@ impl Stage {
     /// A driver that knows nothing, as after a restart.
     pub(crate) async fn restart(&mut self) {
         let cluster = Cluster::connect(endpoint(&self.lab)).await.unwrap();
-        self.driver = Driver::new(cluster).pausing(PAUSE);
+        self.driver = quick(cluster);
     }
 
     /// One pass, and its outcome recorded as the shell does.

@@ -20,6 +20,8 @@ pub(super) struct Judged {
     pub(super) drift: Option<Difference>,
     /// What adopting it would change.
     pub(super) preview: Option<Difference>,
+    /// What its configuration is once the next calls ended well.
+    pub(super) makes: Option<String>,
 }
 
 impl From<Step<GuestState>> for Judged {
@@ -30,6 +32,7 @@ impl From<Step<GuestState>> for Judged {
             proven: None,
             drift: None,
             preview: None,
+            makes: None,
         }
     }
 }
@@ -141,7 +144,8 @@ fn clash(scene: &Scene<'_>, guest: &DesiredGuest) -> Option<String> {
 /// list of the cluster says.
 fn as_recorded(scene: &Scene<'_>, guest: &DesiredGuest, row: &Row) -> Option<Step<GuestState>> {
     let keeps = matches!(guest.fate, Fate::Keep | Fate::Hold);
-    if !keeps || scene.flight.recheck || scene.seen.configs.contains_key(&guest.vmid) {
+    let read = scene.seen.configs.contains_key(&guest.vmid);
+    if !keeps || read || scene.flight.recheck.contains(&guest.vmid) {
         return None;
     }
     // What an earlier pass saw of it may have been lost before it was recorded.
@@ -156,18 +160,45 @@ fn as_recorded(scene: &Scene<'_>, guest: &DesiredGuest, row: &Row) -> Option<Ste
     let tagged = row
         .tags
         .contains(&mark::tag(&scene.desired.cluster.installation, &guest.uid));
-    if !tagged || !(proven || (recorded && named)) {
+    let written = scene.flight.written.get(&guest.vmid) == Some(&fingerprint);
+    if !tagged || !(proven || written || (recorded && named)) {
         return None;
     }
     let wants = guest.power == Power::Running;
     let settled = Step::Is(GuestState::Settled { fingerprint });
-    match scene.seen.live.get(&guest.vmid) {
-        Some(runs) if *runs == wants => Some(settled),
+    match runs(scene, guest) {
+        Some(runs) if runs == wants => Some(settled),
+        Some(_) if written => first_start(scene, guest, row),
         Some(_) => None,
         None if recorded && row.running == Some(wants) => Some(settled),
         None if !is_online(scene, row) => None,
         None => Some(scene.want(Need::Live(row.node.clone(), row.kind))),
     }
+}
+
+/// Whether a guest runs, where that is certain: by a list that is not late, or since it was
+/// built and never started.
+fn runs(scene: &Scene<'_>, guest: &DesiredGuest) -> Option<bool> {
+    let listed = scene.seen.live.get(&guest.vmid).copied();
+    listed.or(scene
+        .flight
+        .unstarted
+        .contains(&guest.vmid)
+        .then_some(false))
+}
+
+/// The start of a guest that we built and configured and that was not started since.
+///
+/// No read comes before it: every call on the way built on the read that came first and ended
+/// well, and the list of this pass shows the tag that they wrote, which is the mark in short.
+fn first_start(scene: &Scene<'_>, guest: &DesiredGuest, row: &Row) -> Option<Step<GuestState>> {
+    let unstarted = scene.flight.unstarted.contains(&guest.vmid);
+    let rests = scene.flight.resting.contains_key(&guest.uid);
+    if !unstarted || rests || row.lock.is_some() || guest.fate != Fate::Keep {
+        return None;
+    }
+    let start = Op::Start(address(guest, row));
+    Some(Step::Do(Key::Guest(guest.vmid), vec![start]))
 }
 
 fn is_online(scene: &Scene<'_>, row: &Row) -> bool {
@@ -436,9 +467,15 @@ fn keep(scene: &Scene<'_>, guest: &DesiredGuest, row: &Row, config: &GuestConfig
     }
     ops.extend(grow_root(guest, &target, config, ops.is_empty()));
     if !ops.is_empty() {
-        let step = locked(guest, config);
-        let step = step.unwrap_or(Step::Do(Key::Guest(guest.vmid), ops));
-        return Judged::from(step).drifted(drift);
+        let step = locked(guest, config).unwrap_or(Step::Do(Key::Guest(guest.vmid), ops));
+        // What runs may take up a change later: only a read tells.
+        let certain = scene.flight.unstarted.contains(&guest.vmid)
+            && config.pending.is_empty()
+            && missing.is_none();
+        return Judged {
+            makes: certain.then(|| scene.print(guest)),
+            ..Judged::from(step).drifted(drift)
+        };
     }
     let pending = config.waiting();
     let mut fingerprint = scene.print(guest);
@@ -458,6 +495,7 @@ fn keep(scene: &Scene<'_>, guest: &DesiredGuest, row: &Row, config: &GuestConfig
         proven,
         drift,
         preview: None,
+        makes: None,
     }
 }
 
@@ -504,9 +542,11 @@ fn power(
     config: &GuestConfig,
 ) -> Option<Step<GuestState>> {
     let wants = guest.power == Power::Running;
-    let op = match scene.seen.live.get(&guest.vmid) {
+    let recorded = guest.settled == Some(scene.print(guest));
+    let op = match runs(scene, guest) {
+        None if recorded && row.running == Some(wants) => return None,
         None => return Some(scene.want(Need::Live(row.node.clone(), row.kind))),
-        Some(runs) if *runs == wants => return None,
+        Some(runs) if runs == wants => return None,
         Some(true) => Op::Shutdown(address(guest, row)),
         Some(false) => Op::Start(address(guest, row)),
     };

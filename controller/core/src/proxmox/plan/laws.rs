@@ -337,3 +337,46 @@ fn a_tenant_whose_builds_are_refused_tries_one_at_a_time_beside_others() {
     flight.fresh.insert(vmid(5002));
     assert_eq!(tries(&flight, 3), 3);
 }
+
+#[test]
+fn a_new_machine_is_started_by_its_tag_after_calls_that_all_ended_well() {
+    let mut sim = Sim::new(&[]);
+    let desired = Desired {
+        cluster: cluster(),
+        guests: vec![guest("acme", 5000, &[])],
+        volumes: Vec::new(),
+    };
+    let id = vmid(5000);
+    let mut flight = InFlight::default();
+    let ops = |plan: &Plan| -> Vec<super::Op> {
+        let chains = plan.chains.iter();
+        chains.flat_map(|chain| chain.ops.clone()).collect()
+    };
+    let (clone, _) = sim.plan(&desired, &flight);
+    ops(&clone).iter().for_each(|op| assert!(sim.apply(op)));
+    flight.made.insert(id);
+    flight.unstarted.insert(id);
+    let (write, seen) = sim.plan(&desired, &flight);
+    assert!(
+        seen.configs.contains_key(&id),
+        "the mark is read before a write"
+    );
+    ops(&write).iter().for_each(|op| assert!(sim.apply(op)));
+    let made = write.chains[0].makes.clone().unwrap();
+    flight.written.insert(id, made);
+    let (start, seen) = sim.plan(&desired, &flight);
+    assert!(
+        matches!(ops(&start).as_slice(), [super::Op::Start(_)]),
+        "{start}"
+    );
+    assert!(seen.configs.is_empty() && seen.live.is_empty(), "{seen:?}");
+    // Without its tag it is read, and what is somebody else's is left alone.
+    let config = &mut sim.guests.get_mut(&id).unwrap().config;
+    config.insert("tags".into(), "other".into());
+    config.insert("description".into(), "mine".into());
+    let (held, seen) = sim.plan(&desired, &flight);
+    assert!(
+        seen.configs.contains_key(&id) && held.chains.is_empty(),
+        "{held}"
+    );
+}

@@ -54,6 +54,9 @@ pub struct Chain {
     pub key: Key,
     /// The calls.
     pub ops: Vec<Op>,
+    /// What the guest's configuration is once all of them ended well, where that is certain;
+    /// to be handed back in [`InFlight::written`].
+    pub makes: Option<String>,
 }
 
 /// What to do next.
@@ -71,6 +74,11 @@ pub struct Plan {
     pub proven: BTreeMap<Vmid, String>,
     /// To be handed back in [`InFlight::odd`].
     pub odd: BTreeMap<Vmid, Shape>,
+    /// Whether calls wait for a slot.
+    pub queued: bool,
+    /// Whether something is under way that no task of ours accounts for: only another look
+    /// tells how it goes on.
+    pub unclear: bool,
 }
 
 /// What was decided about one object.
@@ -191,6 +199,7 @@ pub fn plan(desired: &Desired, seen: &Observed, flight: &InFlight) -> Plan {
         let state = settle(
             judged.step,
             owner_of_guest(guest),
+            judged.makes,
             &mut plan,
             &mut candidates,
         );
@@ -207,7 +216,13 @@ pub fn plan(desired: &Desired, seen: &Observed, flight: &InFlight) -> Plan {
     }
     for volume in sorted(&desired.volumes, |v| (&v.namespace, &v.name, &v.uid)) {
         let step = volume::judge(&scene, volume);
-        let state = settle(step, owner_of_volume(volume), &mut plan, &mut candidates);
+        let state = settle(
+            step,
+            owner_of_volume(volume),
+            None,
+            &mut plan,
+            &mut candidates,
+        );
         let report = VolumeReport {
             state,
             volid: volume::volid(&scene, volume),
@@ -229,8 +244,11 @@ pub fn plan(desired: &Desired, seen: &Observed, flight: &InFlight) -> Plan {
     for chain in &held {
         observe_only(&mut plan.report, chain, desired.cluster.observe_only);
     }
+    let waiting: BTreeSet<String> = candidates.iter().map(|c| c.owner.uid.clone()).collect();
+    plan.unclear = unclear(&plan.report, flight, &waiting);
     let failing = fair::failing(desired, flight);
     plan.chains = fair::choose(&desired.cluster, flight, &failing, candidates);
+    plan.queued = plan.chains.len() < waiting.len();
     for chain in &plan.chains {
         begin(&mut plan.report, chain);
     }
@@ -299,6 +317,7 @@ impl Stands for VolumeState {
 fn settle<State: Stands>(
     step: Step<State>,
     owner: Owner,
+    makes: Option<String>,
     plan: &mut Plan,
     candidates: &mut Vec<Chain>,
 ) -> State {
@@ -310,7 +329,12 @@ fn settle<State: Stands>(
         }
         Step::Do(key, ops) => {
             let first = ops.first().map(ToString::to_string).unwrap_or_default();
-            candidates.push(Chain { owner, key, ops });
+            candidates.push(Chain {
+                owner,
+                key,
+                ops,
+                makes,
+            });
             State::working(format!("waits for its turn to {first}"))
         }
     }
@@ -353,6 +377,27 @@ fn observe_only(report: &mut PassReport, chain: &Chain, whole: bool) {
     } else if let Some(volume) = report.volumes.get_mut(&chain.owner.uid) {
         volume.state = VolumeState::Held { reason, message };
     }
+}
+
+/// Whether an object is at work that neither has a task nor waits for a turn.
+fn unclear(report: &PassReport, flight: &InFlight, waiting: &BTreeSet<String>) -> bool {
+    let accounted: BTreeSet<&String> = flight
+        .tasks
+        .iter()
+        .map(|task| &task.owner)
+        .chain(waiting)
+        .collect();
+    let guests = report
+        .guests
+        .iter()
+        .filter(|(_, guest)| matches!(guest.state, GuestState::Working(_)))
+        .map(|(uid, _)| uid);
+    let volumes = report
+        .volumes
+        .iter()
+        .filter(|(_, volume)| matches!(volume.state, VolumeState::Working(_)))
+        .map(|(uid, _)| uid);
+    guests.chain(volumes).any(|uid| !accounted.contains(uid))
 }
 
 fn more(plan: &Plan, flight: &InFlight) -> More {

@@ -7,6 +7,7 @@ use bb_crds::ids::Vmid;
 
 use crate::proxmox::model::Kind;
 use crate::proxmox::observed::Place;
+use crate::proxmox::pace::{Sort, Work};
 
 /// One guest, as calls address it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,6 +126,29 @@ impl Op {
     #[must_use]
     pub const fn builds(&self) -> bool {
         matches!(self, Self::Clone { .. } | Self::Build { .. })
+    }
+
+    /// What the task of this call takes about as long as.
+    #[must_use]
+    pub fn sort(&self) -> Sort {
+        let (node, work) = match self {
+            Self::Clone { template, full, .. } if *full => {
+                (&template.node, Work::Full(template.vmid))
+            }
+            Self::Clone { template, .. } => (&template.node, Work::Linked(template.vmid)),
+            Self::Build { guest, .. } => (&guest.node, Work::Build),
+            Self::Configure { guest, .. } => (&guest.node, Work::Configure),
+            Self::Resize { guest, .. } => (&guest.node, Work::Resize),
+            Self::Start(guest) => (&guest.node, Work::Start),
+            Self::Shutdown(guest) => (&guest.node, Work::Shutdown),
+            Self::Destroy(guest) => (&guest.node, Work::Destroy),
+            Self::Park { holder, .. } | Self::Drop { holder, .. } => (&holder.node, Work::Image),
+            Self::Allocate { place, .. } | Self::DeleteImage { place, .. } => {
+                (&place.node, Work::Image)
+            }
+        };
+        let node = node.clone();
+        Sort { node, work }
     }
 }
 

@@ -73,7 +73,7 @@ pub(super) fn judge(scene: &Scene<'_>, volume: &DesiredVolume) -> Step<VolumeSta
     if let Some(what) = scene.busy(&Key::Volume(volume.uid.clone())) {
         return working(what);
     }
-    if volume.settled && volume.fate != Fate::Destroy && !scene.flight.recheck {
+    if volume.settled && volume.fate != Fate::Destroy {
         let seen = scene
             .seen
             .images
