@@ -9,26 +9,27 @@ use std::time::{Duration, Instant};
 use bb_core::proxmox::keys::GuestConfig;
 use bb_core::proxmox::mark::{Mark, Ownership};
 use bb_core::proxmox::observed::ConfigRead;
-use bb_core::proxmox::plan::{Guest, Op, Owner};
+use bb_core::proxmox::plan::{Chain, Guest, Op, Owner};
 
 use crate::cluster::Cluster;
 use crate::error::ClusterError;
 
-/// How old the read of a mark may be for a guest to be started by it: to start what is not ours
-/// is bad, and not as bad as to stop or destroy it.
+/// How old the list may be by which a machine that was just made is started: it shows the tag
+/// that our own write left. Every other start has the mark read in front of it.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// Whether a call may be made for `owner` now. `read` is when this pass began to read marks.
+/// Whether a call of a chain may be made now. `read` is when this pass began to read.
 pub(super) async fn check(
     cluster: &Cluster,
     installation: &str,
-    owner: &Owner,
+    chain: &Chain,
     op: &Op,
     read: Instant,
 ) -> Result<(), ClusterError> {
+    let owner = &chain.owner;
     let guest = match op {
         Op::Destroy(guest) | Op::Shutdown(guest) => guest,
-        Op::Start(guest) if read.elapsed() > FRESH => guest,
+        Op::Start(guest) if chain.makes.is_none() || read.elapsed() > FRESH => guest,
         _ => return Ok(()),
     };
     let found = cluster

@@ -436,12 +436,6 @@ impl Memory {
     pub(crate) fn done(&mut self, chain: &Chain, op: &Op, now: Instant) {
         self.touched(op);
         match op {
-            // The list of the cluster learns what it is like by the time it learns that it runs.
-            Op::Start(guest) => {
-                if let Some((_, at)) = self.written.get_mut(&guest.vmid) {
-                    *at = now;
-                }
-            }
             Op::Clone { vmid, .. } => self.was_made(*vmid),
             Op::Build { guest, .. } => self.was_made(guest.vmid),
             Op::Destroy(guest) => drop(self.made.remove(&guest.vmid)),

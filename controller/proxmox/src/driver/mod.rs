@@ -541,11 +541,10 @@ async fn carry_all(
             let mut outcomes = Vec::new();
             for op in &chain.ops {
                 info!(owner = %chain.owner, %op, "begins");
-                let outcome =
-                    match guard::check(cluster, installation, &chain.owner, op, read).await {
-                        Ok(()) => carry(cluster, op, seconds).await,
-                        Err(error) => Carried::Failed(error),
-                    };
+                let outcome = match guard::check(cluster, installation, &chain, op, read).await {
+                    Ok(()) => carry(cluster, op, seconds).await,
+                    Err(error) => Carried::Failed(error),
+                };
                 let goes_on = matches!(outcome, Carried::Done);
                 outcomes.push((op.clone(), outcome));
                 if !goes_on {

@@ -417,3 +417,23 @@ async fn the_delete_of_an_object_whose_vmid_is_anothers_names_it_and_a_way_out()
         assert_eq!(outcome.theirs, Some(outcome.found));
     }
 }
+
+/// Somebody whose guest is stopped comes after we read the mark of ours, which runs.
+#[tokio::test]
+async fn what_a_stranger_has_stopped_is_not_started() {
+    for nth in 0..16 {
+        let stranger = Stranger {
+            container: false,
+            runs: false,
+            in_pool: true,
+            same_name: false,
+            notes: Notes::Nothing,
+        };
+        let outcome = meet(Deed::Change, When::Nth(nth), stranger, true).await;
+        assert_eq!(
+            outcome.theirs.as_ref(),
+            Some(&outcome.found),
+            "{outcome:#?}"
+        );
+    }
+}

@@ -90,7 +90,7 @@ fn what_no_list_shows_is_found_when_every_guest_is_read() {
     set(&mut sim, "nameserver", "192.0.2.1");
     assert_eq!(lines(&planned(&sim, &desired)), Vec::<String>::new());
     let flight = InFlight {
-        recheck: true,
+        recheck: desired.guests.iter().map(|guest| guest.vmid).collect(),
         ..InFlight::default()
     };
     let (plan, _) = sim.plan(&desired, &flight);

@@ -74,8 +74,8 @@ pub(super) fn judge(scene: &Scene<'_>, guest: &DesiredGuest) -> Judged {
         return working(what).into();
     }
     let row = scene.seen.guests.get(&guest.vmid);
-    if let Some(step) = row.and_then(|row| as_recorded(scene, guest, row)) {
-        return step.into();
+    if let Some(judged) = row.and_then(|row| as_recorded(scene, guest, row)) {
+        return judged;
     }
     if guest.fate == Fate::Hold {
         return held(
@@ -142,7 +142,7 @@ fn clash(scene: &Scene<'_>, guest: &DesiredGuest) -> Option<String> {
 
 /// Settled without a look at the guest itself: what was proven once still holds as far as the
 /// list of the cluster says.
-fn as_recorded(scene: &Scene<'_>, guest: &DesiredGuest, row: &Row) -> Option<Step<GuestState>> {
+fn as_recorded(scene: &Scene<'_>, guest: &DesiredGuest, row: &Row) -> Option<Judged> {
     let keeps = matches!(guest.fate, Fate::Keep | Fate::Hold);
     let read = scene.seen.configs.contains_key(&guest.vmid);
     if !keeps || read || scene.flight.recheck.contains(&guest.vmid) {
@@ -166,14 +166,15 @@ fn as_recorded(scene: &Scene<'_>, guest: &DesiredGuest, row: &Row) -> Option<Ste
     }
     let wants = guest.power == Power::Running;
     let settled = Step::Is(GuestState::Settled { fingerprint });
-    match runs(scene, guest) {
-        Some(runs) if runs == wants => Some(settled),
-        Some(_) if written => first_start(scene, guest, row),
-        Some(_) => None,
-        None if recorded && row.running == Some(wants) => Some(settled),
-        None if !is_online(scene, row) => None,
-        None => Some(scene.want(Need::Live(row.node.clone(), row.kind))),
-    }
+    let step = match runs(scene, guest) {
+        Some(runs) if runs == wants => settled,
+        Some(_) if written => return first_start(scene, guest, row),
+        Some(_) => return None,
+        None if recorded && row.running == Some(wants) => settled,
+        None if !is_online(scene, row) => return None,
+        None => scene.want(Need::Live(row.node.clone(), row.kind)),
+    };
+    Some(step.into())
 }
 
 /// Whether a guest runs, where that is certain: by a list that is not late, or since it was
@@ -191,14 +192,17 @@ fn runs(scene: &Scene<'_>, guest: &DesiredGuest) -> Option<bool> {
 ///
 /// No read comes before it: every call on the way built on the read that came first and ended
 /// well, and the list of this pass shows the tag that they wrote, which is the mark in short.
-fn first_start(scene: &Scene<'_>, guest: &DesiredGuest, row: &Row) -> Option<Step<GuestState>> {
+fn first_start(scene: &Scene<'_>, guest: &DesiredGuest, row: &Row) -> Option<Judged> {
     let unstarted = scene.flight.unstarted.contains(&guest.vmid);
     let rests = scene.flight.resting.contains_key(&guest.uid);
     if !unstarted || rests || row.lock.is_some() || guest.fate != Fate::Keep {
         return None;
     }
     let start = Op::Start(address(guest, row));
-    Some(Step::Do(Key::Guest(guest.vmid), vec![start]))
+    Some(Judged {
+        makes: Some(scene.print(guest)),
+        ..Step::Do(Key::Guest(guest.vmid), vec![start]).into()
+    })
 }
 
 fn is_online(scene: &Scene<'_>, row: &Row) -> bool {

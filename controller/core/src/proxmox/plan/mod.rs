@@ -55,7 +55,8 @@ pub struct Chain {
     /// The calls.
     pub ops: Vec<Op>,
     /// What the guest's configuration is once all of them ended well, where that is certain;
-    /// to be handed back in [`InFlight::written`].
+    /// to be handed back in [`InFlight::written`]. A start with it goes by the tag in the list
+    /// of this pass, another one by a mark that was read right before.
     pub makes: Option<String>,
 }
 

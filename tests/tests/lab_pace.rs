@@ -1,0 +1,34 @@
+//! What fifty machines at once cost a cluster, and how close to its slots they are made.
+
+use std::io::Write as _;
+
+use anyhow::{Result, ensure};
+use bb_tests::machines::Machines;
+use bb_tests::{Site, SiteOptions};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_machines_cost_six_requests_each_and_hardly_more_time_than_their_slots() -> Result<()>
+{
+    // The controller as it is without flags, and a cluster at the pace of a real one.
+    let site = Site::start(SiteOptions {
+        time_scale: 1.0,
+        flags: Vec::new(),
+        ..SiteOptions::default()
+    })
+    .await?;
+    let machines = Machines {
+        tenants: 1,
+        each: 50,
+        clones: 10,
+        takes: [8.0, 1.0, 3.0],
+    };
+    machines.prepare(&site).await?;
+    let made = machines.make(&site).await?;
+    write!(std::io::stderr(), "{made}")?;
+    ensure!(made.requests_each() <= 6.0, "{made}");
+    // A machine that is busy with something else takes time from this one as well; a timer tells
+    // how much. On one that is not, that is next to nothing.
+    let most = machines.floor().mul_f64(1.05) + made.late;
+    ensure!(made.wall <= most, "{made}");
+    site.stop().await
+}
