@@ -64,12 +64,12 @@ impl Work {
     #[must_use]
     pub const fn guess(self) -> Span {
         let (after, by) = match self {
-            Self::Full(_) => (500, 8000),
-            Self::Build => (500, 5000),
-            Self::Start => (300, 3000),
+            Self::Full(_) => (500, 8500),
+            Self::Build => (500, 5500),
+            Self::Start => (300, 3300),
             Self::Shutdown => (1000, 10_000),
             Self::Linked(_) | Self::Configure | Self::Resize | Self::Destroy | Self::Image => {
-                (200, 1000)
+                (200, 1200)
             }
         };
         Span {
@@ -155,17 +155,30 @@ impl Pace {
     /// are in step from then on.
     #[must_use]
     pub fn next_look(&self, waiting: &[Waiting], last: Option<Duration>) -> Option<Duration> {
-        let due = |task: &Waiting| {
+        let due = waiting.iter().map(|task| {
+            let expected = self.expected(&task.sort);
             let running = task.seen.saturating_sub(task.begun);
-            task.begun + next(self.expected(&task.sort), running)
-        };
-        let all: Vec<(Duration, &Sort)> = waiting.iter().map(|t| (due(t), &t.sort)).collect();
-        let (first, sort) = *all.iter().min()?;
+            let at = task.begun + next(expected, running);
+            // By then it has ended, unless it takes longer than any before.
+            (at, at.max(task.begun + expected.by), &task.sort)
+        });
+        let all: Vec<(Duration, Duration, &Sort)> = due.collect();
+        let (first, _, sort) = *all.iter().min()?;
         let window = (self.expected(sort).by / 10).clamp(2 * GAP, Duration::from_secs(1));
-        let near = |(at, other): &&(Duration, &Sort)| {
-            *at <= first + if *other == sort { window } else { GAP }
-        };
-        let look = all.iter().filter(near).map(|(at, _)| *at).max()?;
+        let until = |other: &Sort| first + if other == sort { window } else { GAP };
+        let look = all
+            .iter()
+            .filter(|(at, _, of)| *at <= until(of))
+            .map(|(at, sure, of)| {
+                // Who waits for one that is a little later waits until it has ended.
+                let later = *at > first + GAP / 5;
+                if later && *sure <= until(of) {
+                    *sure
+                } else {
+                    *at
+                }
+            });
+        let look = look.max()?;
         let earliest = last.map_or(Duration::ZERO, |last| last + GAP);
         Some(look.max(earliest))
     }
@@ -185,14 +198,14 @@ fn next(expected: Span, running: Duration) -> Duration {
     at.min(running + CAP)
 }
 
-/// Two thirds of the way from one to the other, by ratio: where the bounds are far apart, the
-/// lower ones are tried first.
+/// Three quarters of the way from one to the other, by ratio: where the bounds are far apart,
+/// lower times are tried as well.
 fn between(from: Duration, to: Duration, grain: Duration) -> Duration {
     if to.saturating_sub(from) <= grain {
         return to;
     }
     let low = from.as_secs_f64().max(0.05);
-    let mid = Duration::from_secs_f64((low * to.as_secs_f64().powi(2)).cbrt());
+    let mid = Duration::from_secs_f64(low.powf(0.25) * to.as_secs_f64().powf(0.75));
     mid.clamp(from + grain, to)
 }
 

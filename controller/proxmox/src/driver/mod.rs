@@ -176,6 +176,7 @@ impl Driver {
         self.installation.clone_from(&desired.cluster.installation);
         self.read = begun;
         self.memory.wish(desired, begun);
+        let worked = !self.memory.tasks.is_empty();
         self.follow_tasks().await?;
         let rest = self.memory.tasks.is_empty();
         let most = if rest {
@@ -184,7 +185,7 @@ impl Driver {
             REREAD_BESIDE_WORK
         };
         let more = self.memory.choose_recheck(most, begun);
-        let (mut seen, listed) = self.look(desired).await?;
+        let (mut seen, listed) = self.look(desired, worked).await?;
         self.rereading = more;
         let mut decided = self.decide(desired, &mut seen, listed).await?;
         self.memory.rechecked(Instant::now());
@@ -286,13 +287,18 @@ impl Driver {
         Ok(())
     }
 
-    /// What the cluster has, and whether that was read just now: while tasks run and nothing
-    /// of them has ended, what was read before tells whether there is anything to do at all.
-    async fn look(&mut self, desired: &Desired) -> Result<(Observed, bool), PassError> {
-        let good_for = match (self.memory.tasks.is_empty(), self.rereading) {
-            (false, _) => LIST,
-            (true, true) => LIST_OF_SETTLED,
-            (true, false) => Duration::ZERO,
+    /// What the cluster has, and whether that was read just now: while tasks run (`worked`) and
+    /// nothing of them has ended, what was read before tells whether there is anything to do at
+    /// all.
+    async fn look(
+        &mut self,
+        desired: &Desired,
+        worked: bool,
+    ) -> Result<(Observed, bool), PassError> {
+        let good_for = match (worked, self.rereading) {
+            (true, _) => LIST,
+            (false, true) => LIST_OF_SETTLED,
+            (false, false) => Duration::ZERO,
         };
         let old = self.list.as_ref();
         if let Some((_, list)) = old.filter(|(at, _)| at.elapsed() < good_for) {
