@@ -43,7 +43,7 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) -> anyhow:
     let mut failed = 0;
     let mut next = Next {
         turn: 0,
-        instances: share::MOST,
+        instances: share::FIRST,
         breath: Duration::ZERO,
     };
     let mut ended = Instant::now();
@@ -170,6 +170,9 @@ async fn pass(shared: &Shared, next: &mut Next) -> Option<ApiError> {
         Ok(carried) => {
             if identities > 0 {
                 next.instances = share::next(next.instances, carried.must);
+            }
+            if !grants.more {
+                next.instances = next.instances.min(share::FIRST);
             }
             if waits || carried.left > 0 {
                 shared.wake_fabric();

@@ -30,6 +30,9 @@ pub struct Share<'a> {
 
 /// The most Instances that are given something in one pass.
 pub const MOST: usize = 64;
+/// The most of the first of several such passes: who comes first can be begun, and does not wait
+/// until all that came along are written as well.
+pub const FIRST: usize = 16;
 /// The least that the most may come to.
 pub const LEAST: usize = 8;
 /// How long writing what was given may keep the next pass waiting, and all that is new with it.

@@ -13,6 +13,8 @@ use bb_crds::ids::Vmid;
 
 /// Looks are at least this far apart, whatever ends meanwhile.
 pub const GAP: Duration = Duration::from_millis(250);
+/// The same where the end is known to be nearer than that: after a look that was a little early.
+const NEAR: Duration = Duration::from_millis(100);
 /// What runs is looked at this often at least, so that a task that failed early is seen.
 pub const CAP: Duration = Duration::from_secs(15);
 /// How many looks that showed ends of a sort are remembered.
@@ -155,12 +157,22 @@ impl Pace {
     /// are in step from then on.
     #[must_use]
     pub fn next_look(&self, waiting: &[Waiting], last: Option<Duration>) -> Option<Duration> {
+        let mut gap = GAP;
         let due = waiting.iter().map(|task| {
             let expected = self.expected(&task.sort);
             let running = task.seen.saturating_sub(task.begun);
             let at = task.begun + next(expected, running);
+            let least = running.max(expected.after);
+            if running < expected.by && expected.by <= least + GAP {
+                gap = NEAR;
+            }
             // By then it has ended, unless it takes longer than any before.
-            (at, at.max(task.begun + expected.by), &task.sort)
+            let sure = if self.sorts.contains_key(&task.sort) {
+                at.max(task.begun + expected.by)
+            } else {
+                at
+            };
+            (at, sure, &task.sort)
         });
         let all: Vec<(Duration, Duration, &Sort)> = due.collect();
         let (first, _, sort) = *all.iter().min()?;
@@ -179,7 +191,7 @@ impl Pace {
                 }
             });
         let look = look.max()?;
-        let earliest = last.map_or(Duration::ZERO, |last| last + GAP);
+        let earliest = last.map_or(Duration::ZERO, |last| last + gap);
         Some(look.max(earliest))
     }
 }

@@ -495,29 +495,28 @@ impl Driver {
     }
 
     /// Takes note of what a chain came to.
-    fn take_note(&mut self, chain: &Chain, outcomes: Vec<(Op, Carried)>, report: &mut PassReport) {
-        let now = Instant::now();
+    fn take_note(&mut self, chain: &Chain, outcomes: Vec<Outcome>, report: &mut PassReport) {
         self.memory.took_turn(chain);
-        match outcomes.last() {
-            Some((_, Carried::Begun(_))) | None => {}
-            Some((_, Carried::Done)) => {
+        match outcomes.last().map(|outcome| &outcome.carried) {
+            Some(Carried::Begun(_)) | None => {}
+            Some(Carried::Done) => {
                 self.list = None;
                 self.follow_within(Duration::ZERO);
             }
             // Its slot is free for another.
-            Some((_, Carried::Failed(_))) => {
+            Some(Carried::Failed(_)) => {
                 self.list = None;
                 self.follow_within(GAP);
             }
         }
-        for (op, outcome) in outcomes {
-            match outcome {
-                Carried::Done => self.memory.done(chain, &op, now),
-                Carried::Begun(upid) => self.memory.begun(chain, &op, upid, now),
+        for Outcome { op, carried, at } in outcomes {
+            match carried {
+                Carried::Done => self.memory.done(chain, &op, at),
+                Carried::Begun(upid) => self.memory.begun(chain, &op, upid, at),
                 Carried::Failed(error) => {
                     info!(owner = %chain.owner, %op, %error, "failed");
-                    self.memory.failed(chain, &op, &error, now);
-                    if let Some(rest) = self.memory.rest(&chain.owner.uid, now) {
+                    self.memory.failed(chain, &op, &error, at);
+                    if let Some(rest) = self.memory.rest(&chain.owner.uid, at) {
                         tell(report, &chain.owner.uid, rest);
                     }
                 }
@@ -533,6 +532,14 @@ fn is_working(report: &PassReport, uid: &str) -> bool {
     matches!(guest, Some(GuestState::Working(_))) || matches!(volume, Some(VolumeState::Working(_)))
 }
 
+/// What became of a call.
+struct Outcome {
+    op: Op,
+    carried: Carried,
+    /// When its answer came: by then its task had begun, while others may wait for theirs.
+    at: Instant,
+}
+
 /// Makes the calls of all chains side by side; those of one chain in their order, up to the
 /// first that begins a task or fails.
 async fn carry_all(
@@ -541,18 +548,19 @@ async fn carry_all(
     chains: Vec<Chain>,
     read: Instant,
     seconds: u64,
-) -> Vec<(Chain, Vec<(Op, Carried)>)> {
+) -> Vec<(Chain, Vec<Outcome>)> {
     stream::iter(chains)
         .map(|chain| async move {
             let mut outcomes = Vec::new();
             for op in &chain.ops {
                 info!(owner = %chain.owner, %op, "begins");
-                let outcome = match guard::check(cluster, installation, &chain, op, read).await {
+                let carried = match guard::check(cluster, installation, &chain, op, read).await {
                     Ok(()) => carry(cluster, op, seconds).await,
                     Err(error) => Carried::Failed(error),
                 };
-                let goes_on = matches!(outcome, Carried::Done);
-                outcomes.push((op.clone(), outcome));
+                let goes_on = matches!(carried, Carried::Done);
+                let (op, at) = (op.clone(), Instant::now());
+                outcomes.push(Outcome { op, carried, at });
                 if !goes_on {
                     break;
                 }

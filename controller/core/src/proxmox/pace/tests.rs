@@ -168,7 +168,7 @@ proptest! {
             .collect();
         let look = pace.next_look(&waiting, Some(ms(last))).unwrap();
         let first_seen = waiting.iter().map(|task| task.seen).min().unwrap();
-        prop_assert!(look >= ms(last) + GAP);
+        prop_assert!(look >= ms(last) + NEAR);
         prop_assert!(look <= (first_seen + CAP + Duration::from_secs(1)).max(ms(last) + GAP));
     }
 
