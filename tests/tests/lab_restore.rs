@@ -109,24 +109,18 @@ async fn named(site: &Site, provider: &str, what: &str) -> Result<()> {
     }
 }
 
+/// A controller that notices soon that a watch is dead.
+fn options() -> SiteOptions {
+    let flags = "--active-poll 100 --backoff 200 --poll 5 --watch-timeout 10";
+    SiteOptions {
+        flags: flags.split(' ').map(str::to_owned).collect(),
+        ..SiteOptions::default()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restored_etcd_deletes_nothing_outside_and_gives_no_number_twice() -> Result<()> {
-    let options = SiteOptions {
-        flags: [
-            "--active-poll",
-            "100",
-            "--backoff",
-            "200",
-            "--poll",
-            "5",
-            "--watch-timeout",
-            "10",
-        ]
-        .map(str::to_owned)
-        .to_vec(),
-        ..SiteOptions::default()
-    };
-    let mut site = Site::start(options).await?;
+    let mut site = Site::start(options()).await?;
     site.apply_value(tenant("acme")).await?;
     site.all_ready(BOUND).await?;
     site.apply_value(network("acme", "lan", "10.20.0.0/24"))
