@@ -236,10 +236,16 @@ impl Made {
         self.requests as f64 / self.asked.count() as f64
     }
 
+    /// The least time that it can take.
+    #[must_use]
+    pub fn floor(&self) -> Duration {
+        self.asked.floor()
+    }
+
     /// The time it took, by the least that it can take.
     #[must_use]
     pub fn by_floor(&self) -> f64 {
-        self.wall.as_secs_f64() / self.asked.floor().as_secs_f64()
+        self.wall.as_secs_f64() / self.floor().as_secs_f64()
     }
 
     /// When the slowest tenant had all, by when tenants had all on average.
