@@ -142,7 +142,7 @@ impl Api {
         self.router.journal.record(&Entry {
             time: journal::now(),
             target: self.router.name.clone(),
-            caller: request.peer.to_string(),
+            caller: self.who(&request, &sent),
             agent: request.header("user-agent").unwrap_or_default().to_owned(),
             method: request.method.to_string(),
             path: request.path.clone(),
@@ -152,6 +152,14 @@ impl Api {
             note: fault.map(|fault| json!({ "fault": fault })),
         });
         reply
+    }
+
+    /// The name of the key that was sent, else the address.
+    fn who(&self, request: &Request, sent: &body::Sent) -> String {
+        let call = sent.call(&request.path).ok();
+        let key = call.as_ref().and_then(|call| call.get("key")?.as_str());
+        let name = key.and_then(|key| self.router.state().api.keys.get(key).cloned());
+        name.unwrap_or_else(|| request.peer.to_string())
     }
 
     /// Counts the calls whose callers still wait: who has hung up has nothing in flight, though
@@ -227,7 +235,7 @@ impl Api {
             Err(answer) => return render(answer),
         };
         let key = call.get("key").and_then(Value::as_str).unwrap_or_default();
-        if !settings.keys.contains(key) {
+        if !settings.keys.contains_key(key) {
             return render(Answer::Error(401, "Valid API key is required".to_owned()));
         }
         let caller = request.peer.to_string();

@@ -29,7 +29,8 @@ pub(crate) const IN_BACKGROUND: &str =
 /// What the API server read when it last started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ApiSettings {
-    pub keys: BTreeSet<String>,
+    /// The name of each key.
+    pub keys: BTreeMap<String, String>,
     /// Whether there is an API at all, and its REST part.
     pub api: bool,
     pub rest: bool,
@@ -48,7 +49,7 @@ impl ApiSettings {
         Self {
             keys: config
                 .below(&["service", "https", "api", "keys", "id"])
-                .filter_map(|(_, id)| id.value(&["key"]).map(str::to_owned))
+                .filter_map(|(name, id)| Some((id.value(&["key"])?.to_owned(), name.to_owned())))
                 .collect(),
             api: config.get(&api).is_some(),
             rest: config.get(&["service", "https", "api", "rest"]).is_some(),
