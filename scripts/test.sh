@@ -34,9 +34,10 @@ cargo build --workspace --all-targets
 say "5 of 5: running the tests"
 mkdir -p target/journal
 find target/journal -name '*.jsonl' -delete
-rm -rf target/audit
+rm -rf target/audit target/trace
 export BB_VENV=${BB_VENV:-$cache/venv}
 status=0
 CARGO_TERM_COLOR=never RUST_BACKTRACE=0 cargo test --no-fail-fast "$@" -- --show-output 2>&1 |
-    python3 scripts/levels.py target/test.log scripts/check-journal.sh scripts/check-rights.sh || status=$?
+    python3 scripts/levels.py target/test.log scripts/check-journal.sh scripts/check-rights.sh \
+        scripts/check-secrets.sh || status=$?
 exit "$status"

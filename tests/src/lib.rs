@@ -1,10 +1,11 @@
 //! Turns a management cluster, routers and hypervisor clusters into one place to test in.
 
 pub mod figures;
-pub mod rights;
 pub mod machines;
+pub mod rights;
 pub mod scale;
 pub mod site;
 pub mod sweep;
+pub mod trace;
 
-pub use site::{Site, SiteOptions};
+pub use site::{Site, SiteOptions, documents};

@@ -48,6 +48,9 @@ pub struct Asked {
     pub refused: BTreeSet<String>,
     /// How much came to a namespace that had begun to go.
     pub late: u64,
+    /// How much was refused in tests that restart the API server: one that comes up knows no
+    /// rules yet, and forbids everything to everybody.
+    pub early: u64,
 }
 
 impl Asked {
@@ -89,25 +92,37 @@ impl Asked {
         }
         self.refused.extend(other.refused);
         self.late += other.late;
+        self.early += other.early;
     }
 }
 
 /// Keeps what controllers asked of one API, when it goes, below `target/audit`.
 #[derive(Debug)]
-pub struct Witness(Option<PathBuf>);
+pub struct Witness {
+    log: Option<PathBuf>,
+    restarted: bool,
+}
 
 impl Witness {
     /// One who reads the audit log at a path once all is over. None: there is no log of ours.
     #[must_use]
     pub fn of(log: Option<PathBuf>) -> Self {
-        Self(log)
+        Self {
+            log,
+            restarted: false,
+        }
+    }
+
+    /// Says that parts of the cluster were restarted.
+    pub const fn restarted(&mut self, restarted: bool) {
+        self.restarted = restarted;
     }
 }
 
 impl Drop for Witness {
     fn drop(&mut self) {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let Some(text) = self.0.take().and_then(|log| fs::read_to_string(log).ok()) else {
+        let Some(text) = self.log.take().and_then(|log| fs::read_to_string(log).ok()) else {
             return;
         };
         let mut asked = Asked::default();
@@ -115,6 +130,9 @@ impl Drop for Witness {
             if let Ok(event) = serde_json::from_str(line) {
                 asked.take(&event);
             }
+        }
+        if self.restarted {
+            asked.early = std::mem::take(&mut asked.refused).len() as u64;
         }
         let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let folder = folder();

@@ -22,9 +22,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::rights::Witness;
+use crate::trace;
 
 /// The kinds of a tenant, those that wait for others last.
-const KINDS: [&str; 4] = ["Tenant", "Network", "Volume", "Instance"];
+pub(crate) const KINDS: [&str; 4] = ["Tenant", "Network", "Volume", "Instance"];
 
 /// How a site is started.
 #[derive(Clone, Debug)]
@@ -76,7 +77,7 @@ pub struct Site {
     facts: Facts,
     options: SiteOptions,
     controller: Option<(CancellationToken, JoinHandle<Result<()>>)>,
-    _witness: Witness,
+    witness: Witness,
     _dir: tempfile::TempDir,
 }
 
@@ -120,7 +121,7 @@ impl Site {
             facts: Facts::default(),
             options,
             controller: None,
-            _witness: Witness::of(audit),
+            witness: Witness::of(audit),
             _dir: dir,
         };
         site.stand_ins().await?;
@@ -411,6 +412,8 @@ impl Site {
         if self.controller.is_some() {
             self.stop_controller().await?;
         }
+        self.witness.restarted(self.cluster.was_restarted());
+        trace::keep(&self).await?;
         for (_, router) in std::mem::take(&mut self.routers) {
             router.stop().await;
         }

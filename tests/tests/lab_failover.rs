@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use bb_lab_harness::{Record, Roster, controller};
+use bb_lab_harness::{Record, Roster, controller_with};
 use bb_tests::{Site, SiteOptions};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::jiff::Timestamp;
@@ -76,7 +76,9 @@ impl Pair {
         ];
         self.roster.end(name, Duration::ZERO)?;
         let path: &Path = &self.ways[name];
-        controller(&self.roster, name, path, &flags).await
+        // What is logged at most is searched for secrets when all tests have run.
+        let env = [("RUST_LOG".to_owned(), "debug".to_owned())].into();
+        controller_with(&self.roster, name, path, &flags, env).await
     }
 
     async fn lease(&self) -> Result<LeaseSpec> {
@@ -248,7 +250,6 @@ async fn one_of_two_leads_and_the_other_takes_over() -> Result<()> {
         "each that led did some of the work: {agents:?}"
     );
     nothing_twice(&pair).await?;
-    pair.roster.end("b", Duration::from_secs(10))?;
     pair.site.stop().await
 }
 

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -153,6 +154,8 @@ struct Own {
     layout: Layout,
     admin_token: String,
     server: String,
+    /// A part was ended since the start.
+    ended: AtomicBool,
 }
 
 impl Cluster {
@@ -246,6 +249,7 @@ impl Cluster {
                 layout,
                 admin_token,
                 server,
+                ended: AtomicBool::new(false),
             }),
         };
         cluster.ensure(Part::Etcd).await?;
@@ -385,8 +389,15 @@ impl Cluster {
     /// # Errors
     /// When the cluster is not ours.
     pub fn kill(&self, part: Part) -> Result<()> {
-        self.own(part)?;
+        self.own(part)?.ended.store(true, Ordering::Relaxed);
         self.roster.end(part.program(), Duration::ZERO)
+    }
+
+    /// Whether a part was ended by [`Cluster::kill`] since the start, and perhaps began anew.
+    #[must_use]
+    pub fn was_restarted(&self) -> bool {
+        let own = self.own.as_ref();
+        own.is_some_and(|own| own.ended.load(Ordering::Relaxed))
     }
 
     /// Stops a part's clock (SIGSTOP): it keeps its connections and answers nothing.

@@ -27,6 +27,20 @@ pub async fn controller(
     kubeconfig: &Path,
     flags: &[&str],
 ) -> Result<Record> {
+    controller_with(roster, name, kubeconfig, flags, BTreeMap::new()).await
+}
+
+/// As [`controller`], with variables of its environment.
+///
+/// # Errors
+/// As [`controller`].
+pub async fn controller_with(
+    roster: &Roster,
+    name: &str,
+    kubeconfig: &Path,
+    flags: &[&str],
+    env: BTreeMap<String, String>,
+) -> Result<Record> {
     let program = paths::binary("bb-controller")?;
     if roster.is_current(name, &program)
         && let Some(record) = roster.running(name)
@@ -44,7 +58,7 @@ pub async fn controller(
         &Spec {
             program,
             args,
-            env: BTreeMap::new(),
+            env,
             log,
         },
     )?;

@@ -31,7 +31,7 @@ mod standin;
 
 pub use bb_lab_kit::ready::Ready;
 pub use cluster::{Cluster, Options, Part, User};
-pub use controller::controller;
+pub use controller::{controller, controller_with};
 pub use node::Node;
 pub use objects::{Facts, NAMESPACE, lab_objects};
 pub use process::{Life, Spec};
