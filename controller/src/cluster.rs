@@ -25,6 +25,8 @@ const RIGHTS: Duration = Duration::from_secs(600);
 #[derive(Default)]
 pub(crate) struct ClusterSession {
     connected: Option<(Proxmox, Driver)>,
+    /// Guests whose creation was sent by a driver that was given up.
+    sent: BTreeSet<Vmid>,
     rights: Option<(Instant, Vec<String>)>,
     /// Requests that were counted of those that the client sent.
     counted: u64,
@@ -138,7 +140,9 @@ impl ClusterSession {
 
     /// Has the next pass read the credentials anew.
     pub(crate) fn forget(&mut self) {
-        self.connected = None;
+        if let Some((_, driver)) = self.connected.take() {
+            self.sent = driver.sent();
+        }
         self.rights = None;
     }
 
@@ -150,6 +154,7 @@ impl ClusterSession {
         {
             return Ok(());
         }
+        self.forget();
         let endpoint = secrets::cluster(shared, spec)
             .await
             .map_err(|error| Contact::Unauthorized(error.to_string()))?;
@@ -157,7 +162,9 @@ impl ClusterSession {
             .await
             .map_err(|error| contact_of(&error))?;
         // What was under way is learned anew from the cluster.
-        let driver = Driver::new(cluster).looking_within(shared.args.active_poll());
+        let driver = Driver::new(cluster)
+            .looking_within(shared.args.active_poll())
+            .succeeding(std::mem::take(&mut self.sent));
         self.connected = Some((spec.clone(), driver));
         self.rights = None;
         Ok(())
@@ -170,8 +177,7 @@ impl ClusterSession {
             ClusterError::Unauthorized(_) | ClusterError::Untrusted { .. }
         );
         if refused {
-            self.connected = None;
-            self.rights = None;
+            self.forget();
         }
     }
 

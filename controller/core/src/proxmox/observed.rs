@@ -154,6 +154,9 @@ pub struct InFlight {
     pub refused: BTreeSet<Vmid>,
     /// VMIDs for which a creation was sent, and nobody knows whether it took effect.
     pub unknown: BTreeSet<Vmid>,
+    /// VMIDs whose creation was sent with other credentials than those of now, which may not be
+    /// shown its task.
+    pub exchanged: BTreeSet<Vmid>,
     /// VMIDs whose creation was seen to succeed.
     pub made: BTreeSet<Vmid>,
     /// What the configuration was proven to be a moment ago, with no write since: the list of

@@ -82,6 +82,7 @@ pub(crate) struct Memory {
     refused: BTreeSet<Vmid>,
     unknown: BTreeSet<Vmid>,
     made: BTreeSet<Vmid>,
+    exchanged: BTreeSet<Vmid>,
     /// Made, and never proven since.
     fresh: BTreeSet<Vmid>,
     proven: BTreeMap<Vmid, (String, Instant)>,
@@ -121,6 +122,7 @@ impl Memory {
             refused: BTreeSet::new(),
             unknown: BTreeSet::new(),
             made: BTreeSet::new(),
+            exchanged: BTreeSet::new(),
             fresh: BTreeSet::new(),
             odd: BTreeMap::new(),
             proven: BTreeMap::new(),
@@ -162,6 +164,7 @@ impl Memory {
             &mut self.refused,
             &mut self.unknown,
             &mut self.made,
+            &mut self.exchanged,
             &mut self.fresh,
             &mut self.unstarted,
         ] {
@@ -227,6 +230,7 @@ impl Memory {
             refused: self.refused.clone(),
             unknown: self.unknown.clone(),
             made: self.made.clone(),
+            exchanged: self.exchanged.clone(),
             proven: young(&self.proven, now, |_| false),
             odd: self.odd.clone(),
             fresh: self.fresh.clone(),
@@ -415,6 +419,22 @@ impl Memory {
             }
             Op::Allocate { .. } | Op::Park { .. } | Op::Drop { .. } | Op::DeleteImage { .. } => {}
         }
+    }
+
+    /// The VMIDs whose creation was sent.
+    pub(crate) fn sent(&self) -> BTreeSet<Vmid> {
+        let begun = self.tasks.values().filter_map(|task| match &task.op {
+            Op::Clone { vmid, .. } => Some(*vmid),
+            Op::Build { guest, .. } => Some(guest.vmid),
+            _ => None,
+        });
+        let known = [&self.unknown, &self.made, &self.exchanged];
+        begun.chain(known.into_iter().flatten().copied()).collect()
+    }
+
+    /// Takes note of VMIDs whose creation another driver sent.
+    pub(crate) fn was_sent(&mut self, vmids: BTreeSet<Vmid>) {
+        self.exchanged.extend(vmids);
     }
 
     fn was_made(&mut self, vmid: Vmid) {

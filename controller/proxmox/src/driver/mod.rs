@@ -125,6 +125,21 @@ impl Driver {
         self
     }
 
+    /// The VMIDs whose creation this driver has sent, for the one that takes its place with other
+    /// credentials.
+    #[must_use]
+    pub fn sent(&self) -> BTreeSet<Vmid> {
+        self.memory.sent()
+    }
+
+    /// The driver, knowing of guests whose creation another has sent: Proxmox VE shows a token
+    /// its own tasks only, and what is half made bears no mark yet.
+    #[must_use]
+    pub fn succeeding(mut self, sent: BTreeSet<Vmid>) -> Self {
+        self.memory.was_sent(sent);
+        self
+    }
+
     /// The driver with another bound on how long a guest is given to shut down before it is
     /// stopped; 30 s otherwise.
     #[must_use]

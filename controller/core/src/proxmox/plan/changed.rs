@@ -179,3 +179,25 @@ fn a_size_that_people_bounded_otherwise_costs_no_read_in_every_pass() {
     let settled = GuestState::Settled { fingerprint: asked };
     assert_eq!(second.report.guests["guest-5002"].state, settled);
 }
+
+#[test]
+fn what_was_begun_with_other_credentials_is_waited_for_and_not_given_up() {
+    let (mut sim, mut desired) = settled();
+    desired.guests[0].settled = None;
+    let config = &mut sim.guests.get_mut(&vmid(ID)).unwrap().config;
+    config.clear();
+    config.insert("lock".to_owned(), "clone".to_owned());
+    let state = |flight: &InFlight| {
+        sim.plan(&desired, flight).0.report.guests["guest-5002"]
+            .clone()
+            .state
+    };
+    let taken = state(&InFlight::default());
+    assert!(matches!(taken, GuestState::VmidTaken { .. }), "{taken:?}");
+    let exchanged = InFlight {
+        exchanged: [vmid(ID)].into(),
+        ..InFlight::default()
+    };
+    let waits = state(&exchanged);
+    assert!(matches!(waits, GuestState::Working { .. }), "{waits:?}");
+}

@@ -231,6 +231,7 @@ fn missing(scene: &Scene<'_>, guest: &DesiredGuest) -> Step<GuestState> {
     let once = guest.settled.is_some()
         || flight.made.contains(&vmid)
         || flight.unknown.contains(&vmid)
+        || flight.exchanged.contains(&vmid)
         || flight.refused.contains(&vmid);
     if guest.fate == Fate::Keep && !once {
         return create::create(scene, guest);
@@ -271,12 +272,21 @@ pub(super) fn invisible(scene: &Scene<'_>, guest: &DesiredGuest) -> Step<GuestSt
                 way_out(guest)
             ),
         ),
+        None if scene.flight.exchanged.contains(&guest.vmid) => exchanged(guest),
         None if guest.fate == Fate::Destroy => Step::Is(GuestState::Gone),
         None => {
             let message = format!("{name} exists, cannot be seen, and was not made by us");
             Step::Is(GuestState::VmidTaken { message })
         }
     }
+}
+
+/// A guest that was begun with credentials of before: no list shows its task to those of now.
+fn exchanged(guest: &DesiredGuest) -> Step<GuestState> {
+    working(format!(
+        "{} is being made; that began with credentials that were exchanged since",
+        name_of(guest)
+    ))
 }
 
 /// What a person can do about an object whose VMID somebody else has by now.
@@ -335,6 +345,9 @@ fn present(scene: &Scene<'_>, guest: &DesiredGuest, row: &Row) -> Judged {
             }
             Some(Some(Build::Done) | None) if ownership == Ownership::Ours => {
                 return held(Reason::Stuck, half_made(guest, "its lock was left behind")).into();
+            }
+            Some(None) if scene.flight.exchanged.contains(&guest.vmid) => {
+                return exchanged(guest).into();
             }
             Some(_) => {}
         }
