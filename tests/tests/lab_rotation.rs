@@ -118,6 +118,17 @@ async fn exchange_token(site: &Site, cluster: &str) -> Result<()> {
     Ok(())
 }
 
+/// Makes the networks of these numbers.
+async fn networks(site: &Site, numbers: std::ops::Range<u8>) -> Result<()> {
+    for number in numbers {
+        let spec = json!({"ipv4": {"prefix": format!("10.20.{number}.0/24")}});
+        let name = format!("n{number}");
+        site.apply_value(object("Network", Some("acme"), &name, &spec))
+            .await?;
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_and_tokens_are_exchanged_in_the_middle_of_fifty_changes() -> Result<()> {
     let site = Site::start(SiteOptions {
@@ -128,16 +139,7 @@ async fn keys_and_tokens_are_exchanged_in_the_middle_of_fifty_changes() -> Resul
     site.apply_value(object("Tenant", None, "acme", &json!({})))
         .await?;
     site.all_ready(BOUND).await?;
-    for number in 0..4 {
-        let spec = json!({"ipv4": {"prefix": format!("10.20.{number}.0/24")}});
-        site.apply_value(object(
-            "Network",
-            Some("acme"),
-            &format!("n{number}"),
-            &spec,
-        ))
-        .await?;
-    }
+    networks(&site, 0..4).await?;
     for number in 0..MACHINES {
         let network = format!("n{}", number % 4);
         let spec = json!({"image": "debian-12", "networks": [{"name": "lan", "network": network}]});
@@ -174,16 +176,7 @@ async fn keys_and_tokens_are_exchanged_in_the_middle_of_fifty_changes() -> Resul
         exchange_token(&site, name).await?;
     }
     // The routers have something to do as well.
-    for number in 4..8 {
-        let spec = json!({"ipv4": {"prefix": format!("10.20.{number}.0/24")}});
-        site.apply_value(object(
-            "Network",
-            Some("acme"),
-            &format!("n{number}"),
-            &spec,
-        ))
-        .await?;
-    }
+    networks(&site, 4..8).await?;
     for name in ["r1", "r2"] {
         exchange_key(&site, name).await?;
     }

@@ -1,8 +1,14 @@
 //! Turns each call of a plan into a request, and its answer into done, a task, or an error.
 
-use bb_core::proxmox::model::Kind;
-use bb_core::proxmox::plan::{Guest, Op};
+use std::time::Instant;
 
+use bb_core::proxmox::model::Kind;
+use bb_core::proxmox::plan::{Chain, Guest, Op};
+use futures::StreamExt;
+use futures::stream;
+use tracing::info;
+
+use super::{CALLS_AT_ONCE, guard};
 use crate::calls::{content_path, guest_path};
 use crate::cluster::{Cluster, part};
 use crate::error::ClusterError;
@@ -25,7 +31,7 @@ pub(crate) enum Carried {
 }
 
 /// Makes one call.
-pub(crate) async fn carry(cluster: &Cluster, op: &Op, shutdown_seconds: u64) -> Carried {
+async fn carry(cluster: &Cluster, op: &Op, shutdown_seconds: u64) -> Carried {
     match cluster.call(&render(op, shutdown_seconds)).await {
         Ok(answer) => match json::text(&answer).as_deref().and_then(Upid::parse) {
             Some(upid) => Carried::Begun(upid),
@@ -174,6 +180,46 @@ fn render(op: &Op, shutdown_seconds: u64) -> Call {
             Call::new("DELETE /nodes/N/storage/S/content/V", path)
         }
     }
+}
+
+/// What became of a call.
+pub(super) struct Outcome {
+    pub(super) op: Op,
+    pub(super) carried: Carried,
+    /// When its answer came: by then its task had begun, while others may wait for theirs.
+    pub(super) at: Instant,
+}
+
+/// Makes the calls of all chains side by side; those of one chain in their order, up to the
+/// first that begins a task or fails.
+pub(super) async fn carry_all(
+    cluster: &Cluster,
+    installation: &str,
+    chains: Vec<Chain>,
+    read: Instant,
+    seconds: u64,
+) -> Vec<(Chain, Vec<Outcome>)> {
+    stream::iter(chains)
+        .map(|chain| async move {
+            let mut outcomes = Vec::new();
+            for op in &chain.ops {
+                info!(owner = %chain.owner, %op, "begins");
+                let carried = match guard::check(cluster, installation, &chain, op, read).await {
+                    Ok(()) => carry(cluster, op, seconds).await,
+                    Err(error) => Carried::Failed(error),
+                };
+                let goes_on = matches!(carried, Carried::Done);
+                let (op, at) = (op.clone(), Instant::now());
+                outcomes.push(Outcome { op, carried, at });
+                if !goes_on {
+                    break;
+                }
+            }
+            (chain, outcomes)
+        })
+        .buffer_unordered(CALLS_AT_ONCE)
+        .collect()
+        .await
 }
 
 /// The request line and the parameters of a call.

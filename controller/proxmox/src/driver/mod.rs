@@ -20,11 +20,12 @@ use crate::rights;
 use crate::tasks::oldest;
 
 mod carry;
+mod failures;
 mod gather;
 mod guard;
 mod memory;
 
-use carry::{Carried, carry};
+use carry::{Carried, Outcome, carry_all};
 use memory::Memory;
 
 /// Reads at once. A node's API has three workers by default: more only queue there.
@@ -545,46 +546,6 @@ fn is_working(report: &PassReport, uid: &str) -> bool {
     let guest = report.guests.get(uid).map(|guest| &guest.state);
     let volume = report.volumes.get(uid).map(|volume| &volume.state);
     matches!(guest, Some(GuestState::Working(_))) || matches!(volume, Some(VolumeState::Working(_)))
-}
-
-/// What became of a call.
-struct Outcome {
-    op: Op,
-    carried: Carried,
-    /// When its answer came: by then its task had begun, while others may wait for theirs.
-    at: Instant,
-}
-
-/// Makes the calls of all chains side by side; those of one chain in their order, up to the
-/// first that begins a task or fails.
-async fn carry_all(
-    cluster: &Cluster,
-    installation: &str,
-    chains: Vec<Chain>,
-    read: Instant,
-    seconds: u64,
-) -> Vec<(Chain, Vec<Outcome>)> {
-    stream::iter(chains)
-        .map(|chain| async move {
-            let mut outcomes = Vec::new();
-            for op in &chain.ops {
-                info!(owner = %chain.owner, %op, "begins");
-                let carried = match guard::check(cluster, installation, &chain, op, read).await {
-                    Ok(()) => carry(cluster, op, seconds).await,
-                    Err(error) => Carried::Failed(error),
-                };
-                let goes_on = matches!(carried, Carried::Done);
-                let (op, at) = (op.clone(), Instant::now());
-                outcomes.push(Outcome { op, carried, at });
-                if !goes_on {
-                    break;
-                }
-            }
-            (chain, outcomes)
-        })
-        .buffer_unordered(CALLS_AT_ONCE)
-        .collect()
-        .await
 }
 
 /// Puts what happened to an object in its report.
