@@ -8,7 +8,8 @@ use futures::StreamExt;
 use futures::stream;
 use tracing::info;
 
-use super::{CALLS_AT_ONCE, guard};
+use super::CALLS_AT_ONCE;
+use super::guard::{self, InFront};
 use crate::calls::{content_path, guest_path};
 use crate::cluster::{Cluster, part};
 use crate::error::ClusterError;
@@ -196,7 +197,7 @@ pub(super) async fn carry_all(
     cluster: &Cluster,
     installation: &str,
     chains: Vec<Chain>,
-    read: Instant,
+    before: InFront,
     seconds: u64,
 ) -> Vec<(Chain, Vec<Outcome>)> {
     stream::iter(chains)
@@ -204,7 +205,7 @@ pub(super) async fn carry_all(
             let mut outcomes = Vec::new();
             for op in &chain.ops {
                 info!(owner = %chain.owner, %op, "begins");
-                let carried = match guard::check(cluster, installation, &chain, op, read).await {
+                let carried = match guard::check(cluster, installation, &chain, op, before).await {
                     Ok(()) => carry(cluster, op, seconds).await,
                     Err(error) => Carried::Failed(error),
                 };

@@ -14,22 +14,40 @@ use bb_core::proxmox::plan::{Chain, Guest, Op, Owner};
 use crate::cluster::Cluster;
 use crate::error::ClusterError;
 
-/// How old the list may be by which a machine that was just made is started: it shows the tag
-/// that our own write left. Every other start has the mark read in front of it.
+/// How long a list may take to come, and still tell whose a guest is.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// Whether a call of a chain may be made now. `read` is when this pass began to read.
+/// The list that is right in front of a call.
+#[derive(Clone, Copy)]
+pub(super) enum InFront {
+    /// Others were asked for since.
+    None,
+    /// Nothing was asked for since it came; it was asked for at this time. It shows the tag that
+    /// our own write left on a machine that was just made, which is the mark in short.
+    List(Instant),
+}
+
+impl InFront {
+    fn tells_whose(self, chain: &Chain) -> bool {
+        match self {
+            Self::None => false,
+            Self::List(asked) => chain.makes.is_some() && asked.elapsed() <= FRESH,
+        }
+    }
+}
+
+/// Whether a call of a chain may be made now.
 pub(super) async fn check(
     cluster: &Cluster,
     installation: &str,
     chain: &Chain,
     op: &Op,
-    read: Instant,
+    before: InFront,
 ) -> Result<(), ClusterError> {
     let owner = &chain.owner;
     let guest = match op {
         Op::Destroy(guest) | Op::Shutdown(guest) => guest,
-        Op::Start(guest) if chain.makes.is_none() || read.elapsed() > FRESH => guest,
+        Op::Start(guest) if !before.tells_whose(chain) => guest,
         _ => return Ok(()),
     };
     let found = cluster

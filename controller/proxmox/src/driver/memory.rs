@@ -416,6 +416,13 @@ impl Memory {
         }
     }
 
+    /// Whether a machine was made and configured by calls that all ended well, and not started.
+    pub(crate) fn awaits_first_start(&self) -> bool {
+        self.written
+            .keys()
+            .any(|vmid| self.unstarted.contains(vmid))
+    }
+
     /// The VMIDs whose creation was sent.
     pub(crate) fn sent(&self) -> BTreeSet<Vmid> {
         let begun = self.tasks.values().filter_map(|task| match &task.op {

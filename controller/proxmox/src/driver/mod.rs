@@ -26,6 +26,7 @@ mod guard;
 mod memory;
 
 use carry::{Carried, Outcome, carry_all};
+use guard::InFront;
 use memory::Memory;
 
 /// Reads at once. A node's API has three workers by default: more only queue there.
@@ -79,8 +80,6 @@ pub struct Driver {
     strangers: BTreeMap<Vmid, BTreeSet<Ipv4Addr>>,
     /// The identity of the management cluster, part of every mark.
     installation: String,
-    /// When this pass began to read marks.
-    read: Instant,
     /// How many times images were listed in turn, and when last.
     turns: (usize, Option<Instant>),
     /// The list of the cluster as it was read last; `None` when it is known to be old.
@@ -108,7 +107,6 @@ impl Driver {
             left: BTreeSet::new(),
             strangers: BTreeMap::new(),
             installation: String::new(),
-            read: Instant::now(),
             turns: (0, None),
             list: None,
             cap: CAP,
@@ -190,7 +188,6 @@ impl Driver {
         let begun = Instant::now();
         self.follows = None;
         self.installation.clone_from(&desired.cluster.installation);
-        self.read = begun;
         self.memory.wish(desired, begun);
         let worked = !self.memory.tasks.is_empty();
         self.follow_tasks().await?;
@@ -331,12 +328,13 @@ impl Driver {
             source,
         };
         self.list = None;
-        self.read = Instant::now();
+        let asked = Instant::now();
         // After the tasks: a guest whose build has been seen to end is in this list.
         let list = self.cluster.resources().await.map_err(failed)?;
         self.list = Some((Instant::now(), list.clone()));
         let mut seen = list;
         seen.live = self.memory.live(Instant::now());
+        self.start_new(desired, &seen, asked).await;
         seen.deletable = self.deletable(desired, &seen).await;
         let (turn, last) = self.turns;
         let rests = self.memory.tasks.is_empty();
@@ -348,6 +346,32 @@ impl Driver {
             gather::read(&self.cluster, desired, &mut self.memory, needs, &mut seen).await?;
         }
         Ok(seen)
+    }
+
+    /// Starts the machines that were just made, by the list that was read last and before anything
+    /// else is asked for: so that their tags are as near to the call as a read of their marks.
+    async fn start_new(&mut self, desired: &Desired, seen: &Observed, asked: Instant) {
+        if !self.memory.awaits_first_start() {
+            return;
+        }
+        let now = Instant::now();
+        let mut decided = plan(desired, seen, &self.memory.in_flight(now));
+        let starts = |op: &Op| matches!(op, Op::Start(_));
+        decided.chains.retain(|chain| {
+            let first = chain.makes.is_some() && chain.ops.iter().all(starts);
+            first && !self.memory.repeats_first(chain, now)
+        });
+        let carried = carry_all(
+            &self.cluster,
+            &self.installation,
+            decided.chains,
+            InFront::List(asked),
+            self.shutdown_seconds,
+        )
+        .await;
+        for (chain, outcomes) in carried {
+            self.take_note(&chain, outcomes, &mut decided.report);
+        }
     }
 
     /// The storages whose images our rights let us delete by name; asked only where a volume
@@ -419,7 +443,7 @@ impl Driver {
                 &self.cluster,
                 &self.installation,
                 new,
-                self.read,
+                InFront::None,
                 self.shutdown_seconds,
             );
             let read = gather::read(&self.cluster, desired, &mut self.memory, needs, seen);
@@ -497,9 +521,14 @@ impl Driver {
             tell(report, &chain.owner.uid, &Rest { reason, message });
             self.follow_within(UNCLEAR.min(self.cap));
         }
-        let (installation, read) = (&self.installation, self.read);
-        let seconds = self.shutdown_seconds;
-        let carried = carry_all(&self.cluster, installation, chains, read, seconds).await;
+        let carried = carry_all(
+            &self.cluster,
+            &self.installation,
+            chains,
+            InFront::None,
+            self.shutdown_seconds,
+        )
+        .await;
         for (chain, outcomes) in carried {
             self.take_note(&chain, outcomes, report);
             report.more = More::Working;

@@ -160,7 +160,7 @@ fn as_recorded(scene: &Scene<'_>, guest: &DesiredGuest, row: &Row) -> Option<Jud
     let tagged = row
         .tags
         .contains(&mark::tag(&scene.desired.cluster.installation, &guest.uid));
-    let written = scene.flight.written.get(&guest.vmid) == Some(&fingerprint);
+    let written = is_written(scene, guest);
     if !tagged || !(proven || written || (recorded && named)) {
         return None;
     }
@@ -175,6 +175,12 @@ fn as_recorded(scene: &Scene<'_>, guest: &DesiredGuest, row: &Row) -> Option<Jud
         None => scene.want(Need::Live(row.node.clone(), row.kind)),
     };
     Some(step.into())
+}
+
+/// Whether a guest is as it is asked for by calls of ours that all ended well since it was read.
+pub(super) fn is_written(scene: &Scene<'_>, guest: &DesiredGuest) -> bool {
+    let written = scene.flight.written.get(&guest.vmid);
+    written.is_some_and(|written| *written == scene.print(guest))
 }
 
 /// Whether a guest runs, where that is certain: by a list that is not late, or since it was

@@ -6,6 +6,7 @@
 use bb_crds::ids::Vmid;
 
 use super::Scene;
+use super::guest::is_written;
 use crate::proxmox::keys;
 use crate::proxmox::model::{DesiredGuest, Fate, Kind};
 use crate::proxmox::observed::{ConfigRead, Key, Need};
@@ -76,8 +77,8 @@ fn has(scene: &Scene<'_>, holder: Vmid, uid: &str, guest: &DesiredGuest) -> Has 
     let Some(row) = scene.seen.guests.get(&guest.vmid) else {
         return absent(scene, guest);
     };
-    let settled = guest.fate == Fate::Keep && guest.settled == Some(scene.print(guest));
-    if settled && !scene.seen.configs.contains_key(&guest.vmid) {
+    let settled = guest.settled == Some(scene.print(guest)) || is_written(scene, guest);
+    if guest.fate == Fate::Keep && settled && !scene.seen.configs.contains_key(&guest.vmid) {
         return if wants { Has::Yes } else { Has::No };
     }
     read(scene, holder, uid, guest.vmid, row.kind, &row.node)
