@@ -5,16 +5,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::age::parse_duration;
 use crate::cmd;
-use crate::error::Failure;
-use crate::kinds::{self, Kind};
-use crate::nearest::nearest;
+use crate::cmd::noun::{Instances, Networks, Providers, Regions, Tenants, Volumes};
+use crate::kinds::KINDS;
 use crate::out::{Format, Look};
 use crate::session::Connection;
+use crate::usage;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -96,34 +95,71 @@ impl Globals {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Show objects in a table, or as they are
-    Get(cmd::get::Args),
     /// Show what there is, and why something is not ready
     Status(cmd::status::Args),
-    /// Explain an object: why it is not ready, its parts, its events
-    Describe(cmd::describe::Args),
     /// Create or change what files describe
     Apply(cmd::apply::Args),
-    /// Delete objects, after asking
-    Delete(cmd::delete::Args),
     /// Wait until objects are ready, or gone
     Wait(cmd::wait::Args),
+
+    /// Tenants: their namespaces, members and rights
+    #[command(subcommand, visible_alias = "tenant", alias = "bbt")]
+    Tenants(Tenants),
+    /// Networks: prefixes, gateways, addresses
+    #[command(subcommand, visible_alias = "network", alias = "bbnet")]
+    Networks(Networks),
+    /// Instances: virtual machines and containers
+    #[command(subcommand, visible_alias = "instance", alias = "bbi")]
+    Instances(Instances),
+    /// Volumes: disks that outlive instances
+    #[command(subcommand, visible_alias = "volume", alias = "bbvol")]
+    Volumes(Volumes),
+    /// Providers: routers and clusters
+    #[command(subcommand, visible_alias = "provider", alias = "bbp")]
+    Providers(Providers),
+    /// Regions: fabrics and their number ranges
+    #[command(subcommand, visible_alias = "region", alias = "bbr")]
+    Regions(Regions),
+
+    /// Show objects in a table, or as they are
+    Get(cmd::get::Args),
+    /// Explain an object: why it is not ready, its parts, its events
+    Describe(cmd::describe::Args),
+    /// Delete objects, after asking
+    Delete(cmd::delete::Args),
+
     /// Check a VyOS router, and tell how to mend what fails
     TestVyos(cmd::test_vyos::Args),
+
     /// Print a script that completes commands in a shell
     Completion(cmd::completion::Args),
+    /// Write man pages, or the same in Markdown
+    Man(cmd::man::Args),
     /// Print the versions of bbctl and of the server
     Version(cmd::version::Args),
     /// Explain a command
     Help(cmd::help::Args),
 }
 
-/// The verbs by what they are for, in the order of the help.
-pub const GROUPS: [(&str, &[&str]); 4] = [
+/// The commands by what they are for, in the order of the help. A group without commands does
+/// not show.
+pub const GROUPS: [(&str, &[&str]); 6] = [
     ("Getting started", &["status", "apply", "wait"]),
-    ("Resources", &["get", "describe", "delete"]),
-    ("Network", &["test-vyos"]),
-    ("Help", &["completion", "version", "help"]),
+    (
+        "Resources",
+        &[
+            "tenants",
+            "networks",
+            "instances",
+            "volumes",
+            "providers",
+            "regions",
+        ],
+    ),
+    ("Any kind", &["get", "describe", "delete"]),
+    ("Day 2", &["test-vyos"]),
+    ("Access", &[]),
+    ("Help", &["completion", "man", "version", "help"]),
 ];
 
 const STYLES: Styles = Styles::styled()
@@ -146,6 +182,9 @@ Start with:
 All commands: bbctl help. One of them: bbctl help get.
 ";
 
+/// Help is never wider than this, however wide the terminal is.
+pub const WIDEST: usize = 120;
+
 /// The tree of commands, as wide as help may be, under the name it was called by.
 #[must_use]
 pub fn command(width: usize, called: Option<&str>) -> clap::Command {
@@ -156,32 +195,15 @@ pub fn command(width: usize, called: Option<&str>) -> clap::Command {
     let mut command = Cli::command()
         .bin_name(name)
         .styles(STYLES)
-        .term_width(width.min(120))
+        .term_width(width.min(WIDEST))
         .help_template(
             "{about}\n\n{usage-heading} {usage}{after-help}\n\nGlobal options:\n{options}",
         );
-    let groups = grouped(&command);
-    command = command.after_help(groups);
-    command
-}
-
-/// The verbs with what they do, group by group.
-fn grouped(command: &clap::Command) -> String {
-    let groups = GROUPS.iter().map(|(heading, verbs)| {
-        let lines: Vec<String> = verbs
-            .iter()
-            .filter_map(|verb| command.find_subcommand(verb))
-            .map(|verb| {
-                let about = verb
-                    .get_about()
-                    .map(ToString::to_string)
-                    .unwrap_or_default();
-                format!("  {:<12} {about}", verb.get_name())
-            })
-            .collect();
-        format!("{heading}:\n{}", lines.join("\n"))
-    });
-    groups.collect::<Vec<_>>().join("\n\n")
+    for kind in &KINDS {
+        command = command.mut_subcommand(kind.plural, |noun| usage::of_noun(noun, kind));
+    }
+    let groups = usage::grouped(&command, &GROUPS);
+    command.after_help(groups)
 }
 
 /// Reads a command line, the program's name first.
@@ -192,58 +214,6 @@ pub fn parse(argv: &[OsString], width: usize) -> Result<Cli, clap::Error> {
     let called = argv.first().map(|name| name.to_string_lossy().into_owned());
     let matches = command(width, called.as_deref()).try_get_matches_from(argv)?;
     Cli::from_arg_matches(&matches)
-}
-
-/// What is wrong with a command line, in our words.
-#[must_use]
-pub fn misuse(error: &clap::Error) -> Failure {
-    let invalid = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.clone()),
-        Some(ContextValue::Strings(texts)) => texts.first().cloned(),
-        _ => None,
-    };
-    if error.kind() == ErrorKind::InvalidSubcommand
-        && let Some(word) = invalid(ContextKind::InvalidSubcommand)
-    {
-        let failure = Failure::usage(format!("there is no command `{word}`"));
-        let verbs = GROUPS.iter().flat_map(|(_, verbs)| *verbs).copied();
-        return match nearest(&word, verbs.chain(kinds::names())) {
-            Some(near) => match Kind::named(near) {
-                Some(kind) => failure.hint(format!("did you mean `bbctl get {}`?", kind.plural)),
-                None => failure.hint(format!("did you mean `bbctl {near}`?")),
-            },
-            None => failure.hint("see `bbctl help`"),
-        };
-    }
-    let text = error.render().to_string();
-    let text = text.strip_prefix("error: ").unwrap_or(&text);
-    let message = text.split("\n\n").next().unwrap_or(text);
-    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-    let near = [
-        ContextKind::SuggestedArg,
-        ContextKind::SuggestedValue,
-        ContextKind::SuggestedSubcommand,
-    ];
-    match near.into_iter().find_map(invalid) {
-        Some(near) => Failure::usage(message).hint(format!("did you mean `{near}`?")),
-        None => Failure::usage(message).hint(format!("see `{} --help`", verb_of(text))),
-    }
-}
-
-/// The command that a usage line in a text is about.
-fn verb_of(text: &str) -> String {
-    let usage = text
-        .lines()
-        .find_map(|line| line.strip_prefix("Usage: "))
-        .unwrap_or("bbctl");
-    let plain = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
-    let words: Vec<&str> = usage.split_whitespace().take_while(plain).collect();
-    words
-        .iter()
-        .take_while(|word| !word.starts_with('-'))
-        .copied()
-        .collect::<Vec<_>>()
-        .join(" ")
 }
 
 /// Whether a command line that may not even be understood asks for JSON.

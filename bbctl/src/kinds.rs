@@ -25,6 +25,8 @@ pub struct Kind {
     pub singular: &'static str,
     /// The short name.
     pub short: &'static str,
+    /// What the help calls one of them in its examples.
+    pub sample: &'static str,
     /// Whether its objects live in a namespace.
     pub namespaced: bool,
     /// What a table shows, besides namespace and name.
@@ -95,6 +97,7 @@ pub static KINDS: [Kind; 6] = [
         plural: "regions",
         singular: "region",
         short: "bbr",
+        sample: "north",
         namespaced: false,
         columns: &[
             READY,
@@ -113,6 +116,7 @@ pub static KINDS: [Kind; 6] = [
         plural: "providers",
         singular: "provider",
         short: "bbp",
+        sample: "r1",
         namespaced: false,
         columns: &[
             READY,
@@ -131,6 +135,7 @@ pub static KINDS: [Kind; 6] = [
         plural: "tenants",
         singular: "tenant",
         short: "bbt",
+        sample: "acme",
         namespaced: false,
         columns: &[
             READY,
@@ -150,6 +155,7 @@ pub static KINDS: [Kind; 6] = [
         plural: "networks",
         singular: "network",
         short: "bbnet",
+        sample: "web",
         namespaced: true,
         columns: &[
             READY,
@@ -169,6 +175,7 @@ pub static KINDS: [Kind; 6] = [
         plural: "volumes",
         singular: "volume",
         short: "bbvol",
+        sample: "data",
         namespaced: true,
         columns: &[
             READY,
@@ -194,6 +201,7 @@ pub static KINDS: [Kind; 6] = [
         plural: "instances",
         singular: "instance",
         short: "bbi",
+        sample: "www-1",
         namespaced: true,
         columns: &[
             READY,
@@ -286,6 +294,18 @@ impl Kind {
     /// When there is none, with the nearest one as a hint.
     pub fn parse(word: &str) -> Result<&'static Self, Failure> {
         Self::named(word).ok_or_else(|| unknown(word))
+    }
+
+    /// The kind as manifests name it, for names that stand in our own source.
+    ///
+    /// # Panics
+    /// When it is none of [`KINDS`].
+    #[must_use]
+    pub fn called(kind: &str) -> &'static Self {
+        let mut kinds = KINDS.iter();
+        kinds
+            .find(|k| k.kind == kind)
+            .expect("our source names kinds of the table only")
     }
 
     /// As [`Kind::parse`], without a word about it.

@@ -16,12 +16,14 @@ pub mod object;
 pub mod out;
 pub mod outline;
 pub mod portrait;
+pub mod reference;
 pub mod related;
 pub mod resource;
 pub mod select;
 pub mod session;
 pub mod style;
 pub mod table;
+pub mod usage;
 pub mod watch;
 
 use std::ffi::OsString;
@@ -84,7 +86,7 @@ async fn carry_out(argv: &[OsString], out: &mut Out) -> Result<Exit, Failure> {
                 out.raw(text.as_bytes())?;
                 Ok(Exit::Ok)
             }
-            _ => Err(cli::misuse(&error)),
+            _ => Err(usage::misuse(argv, &error)),
         },
     }
 }

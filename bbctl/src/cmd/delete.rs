@@ -25,7 +25,7 @@ Examples:
   bbctl delete -f examples/acme --yes --confirm=acme --dry-run";
 
 /// What `bbctl delete` takes.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// KIND NAME..., or KIND/NAME...
@@ -34,6 +34,14 @@ pub struct Args {
     /// What the files describe
     #[command(flatten)]
     pub files: Files,
+    /// How to go about it
+    #[command(flatten)]
+    pub flags: Flags,
+}
+
+/// How a deletion is gone about.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Flags {
     /// Answer yes to the question whether to delete
     #[arg(short, long)]
     pub yes: bool,
@@ -76,7 +84,7 @@ pub async fn run(
     if doomed.is_empty() {
         return Ok(exit);
     }
-    if !args.dry_run {
+    if !args.flags.dry_run {
         confirm(args, &doomed, out).await?;
     }
     let mut results = Vec::new();
@@ -93,7 +101,7 @@ pub async fn run(
         match out.format() {
             Format::Json | Format::Yaml => results.push(wait::result(&target, word, None)),
             Format::Name => out.line(&target.full_name())?,
-            _ if args.dry_run => out.line(&format!("{} {word} (dry run)", target.label()))?,
+            _ if args.flags.dry_run => out.line(&format!("{} {word} (dry run)", target.label()))?,
             _ => out.line(&format!("{} {word}", target.label()))?,
         }
         out.flush()?;
@@ -104,10 +112,10 @@ pub async fn run(
     if out.is_machine() {
         out.document(&json!({"results": results}))?;
     }
-    if args.dry_run || leaving.is_empty() {
+    if args.flags.dry_run || leaving.is_empty() {
         return Ok(exit);
     }
-    if !args.wait {
+    if !args.flags.wait {
         if !out.is_machine() {
             let words = leaving.first().map(Wanted::words).unwrap_or_default();
             out.note(&format!("next: bbctl wait {words} --for=delete"));
@@ -189,7 +197,7 @@ async fn look(
                 });
                 continue;
             }
-            Ok(None) if args.ignore_not_found => continue,
+            Ok(None) if args.flags.ignore_not_found => continue,
             Ok(None) => watch::absent(target),
             Err(failure) => failure,
         };
@@ -206,9 +214,9 @@ async fn confirm(args: &Args, doomed: &[Doomed], out: &mut Out) -> Result<(), Fa
         .partition(|d| d.consequence.gravity == Gravity::Severe);
     let severe: Vec<&&Doomed> = severe
         .iter()
-        .filter(|d| !args.confirm.contains(&d.target.name))
+        .filter(|d| !args.flags.confirm.contains(&d.target.name))
         .collect();
-    let moderate = if args.yes { Vec::new() } else { moderate };
+    let moderate = if args.flags.yes { Vec::new() } else { moderate };
     if severe.is_empty() && moderate.is_empty() {
         return Ok(());
     }
@@ -281,7 +289,7 @@ async fn delete(
     session: &Session,
 ) -> Result<&'static str, Failure> {
     let params = DeleteParams {
-        dry_run: args.dry_run,
+        dry_run: args.flags.dry_run,
         preconditions: Some(Preconditions {
             uid: object.metadata.uid.clone(),
             ..Preconditions::default()

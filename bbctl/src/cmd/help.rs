@@ -4,6 +4,7 @@ use crate::cli;
 use crate::error::{Exit, Failure};
 use crate::out::Out;
 use crate::style::Colour;
+use crate::usage;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -48,7 +49,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result<Exit, Failure> {
         return Err(Failure::usage("this cannot be explained").hint("see `bbctl help`"));
     };
     if shown.kind() != clap::error::ErrorKind::DisplayHelp {
-        return Err(cli::misuse(&shown));
+        return Err(usage::misuse(&argv, &shown));
     }
     let text = match out.colour() {
         Colour::On => shown.render().ansi().to_string(),

@@ -6,13 +6,17 @@ pub mod delete;
 pub mod describe;
 pub mod get;
 pub mod help;
+pub mod man;
+pub mod noun;
 pub mod status;
 pub mod test_vyos;
 pub mod version;
 pub mod wait;
 
+use self::noun::{Common, General, Instances, Networks, Providers, Regions, Tenants, Volumes};
 use crate::cli::{Cli, Globals, Verb};
 use crate::error::{Exit, Failure};
+use crate::kinds::Kind;
 use crate::out::Out;
 use crate::session::{Scope, Session};
 
@@ -26,34 +30,51 @@ pub async fn run(cli: Cli, out: &mut Out) -> Result<Exit, Failure> {
     let (asked, timeout) = (globals.namespace.as_deref(), globals.timeout);
     match cli.verb {
         Verb::Apply(args) => {
-            let waits = if args.wait {
-                Timeout::State
-            } else {
-                Timeout::Answer
-            };
-            let session = connect_for(waits, &globals, out).await?;
+            let session = connect_for(Timeout::of(args.wait), &globals, out).await?;
             apply::run(&args, asked, timeout, &session, out).await
         }
-        Verb::Delete(args) => {
-            let waits = if args.wait {
-                Timeout::State
-            } else {
-                Timeout::Answer
-            };
-            let session = connect_for(waits, &globals, out).await?;
-            delete::run(&args, asked, timeout, &session, out).await
-        }
+        Verb::Delete(args) => general(General::Delete(args), &globals, out).await,
         Verb::Wait(args) => {
             let session = connect_for(Timeout::State, &globals, out).await?;
             wait::run(&args, asked, timeout, &session, out).await
         }
-        Verb::Get(args) => get::run(&args, &connect(&globals, out).await?, out).await,
-        Verb::Describe(args) => describe::run(&args, &connect(&globals, out).await?, out).await,
+        Verb::Get(args) => general(General::Get(args), &globals, out).await,
+        Verb::Describe(args) => general(General::Describe(args), &globals, out).await,
+        Verb::Tenants(Tenants::Common(verb)) => of_kind(verb, "Tenant", &globals, out).await,
+        Verb::Networks(Networks::Common(verb)) => of_kind(verb, "Network", &globals, out).await,
+        Verb::Instances(Instances::Common(verb)) => of_kind(verb, "Instance", &globals, out).await,
+        Verb::Volumes(Volumes::Common(verb)) => of_kind(verb, "Volume", &globals, out).await,
+        Verb::Providers(Providers::Common(verb)) => of_kind(verb, "Provider", &globals, out).await,
+        Verb::Regions(Regions::Common(verb)) => of_kind(verb, "Region", &globals, out).await,
         Verb::Status(args) => status::run(&args, asked, &connect(&globals, out).await?, out).await,
         Verb::TestVyos(args) => test_vyos::run(&args, &globals, out).await,
         Verb::Completion(args) => completion::run(&args, out),
+        Verb::Man(args) => man::run(&args, out),
         Verb::Version(args) => version::run(&args, &globals, out).await,
         Verb::Help(args) => help::run(&args, out),
+    }
+}
+
+/// Carries out a verb that every kind has, for one kind.
+async fn of_kind(
+    verb: Common,
+    kind: &str,
+    globals: &Globals,
+    out: &mut Out,
+) -> Result<Exit, Failure> {
+    general(verb.general(Kind::called(kind)), globals, out).await
+}
+
+/// Carries out a verb that takes any kind.
+async fn general(verb: General, globals: &Globals, out: &mut Out) -> Result<Exit, Failure> {
+    let (asked, timeout) = (globals.namespace.as_deref(), globals.timeout);
+    match verb {
+        General::Get(args) => get::run(&args, &connect(globals, out).await?, out).await,
+        General::Describe(args) => describe::run(&args, &connect(globals, out).await?, out).await,
+        General::Delete(args) => {
+            let session = connect_for(Timeout::of(args.flags.wait), globals, out).await?;
+            delete::run(&args, asked, timeout, &session, out).await
+        }
     }
 }
 
@@ -64,6 +85,16 @@ enum Timeout {
     Answer,
     /// The state that is waited for; answers have their usual time.
     State,
+}
+
+impl Timeout {
+    /// What it is about where a flag says whether a state is waited for.
+    fn of(waits: bool) -> Self {
+        match waits {
+            true => Self::State,
+            false => Self::Answer,
+        }
+    }
 }
 
 /// Opens the connection that the flags mean.

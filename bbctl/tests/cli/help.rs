@@ -1,11 +1,13 @@
 //! The tree of commands as a user meets it: help, examples, groups, typing mistakes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::path::Path;
 
 use crate::support::{Around, bbctl};
 use bbctl::cli::{self, GROUPS, STARTER};
 use bbctl::error::Exit;
+use bbctl::reference;
 use clap::error::ErrorKind;
 
 /// Every command of the tree with its words, the root first.
@@ -55,14 +57,53 @@ fn examples(text: &str) -> Vec<Vec<OsString>> {
 }
 
 #[test]
-fn help_of_every_command_is_as_it_was_reviewed() {
+fn help_of_the_root_is_as_it_was_reviewed() {
+    insta::assert_snapshot!("root", help("", 80));
+}
+
+/// Says what of a folder differs from pages, and writes them where `UPDATE` says so.
+fn stale(dir: &Path, pages: &[(String, String)]) -> Vec<String> {
+    if std::env::var_os("UPDATE").is_some() {
+        let _ = std::fs::remove_dir_all(dir);
+        std::fs::create_dir_all(dir).expect("docs can be written");
+        for (name, text) in pages {
+            std::fs::write(dir.join(name), text).expect("docs can be written");
+        }
+    }
+    let names: BTreeSet<&str> = pages.iter().map(|(name, _)| name.as_str()).collect();
+    let there = std::fs::read_dir(dir).expect("docs/cli is there");
+    let there = there.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut stale: Vec<String> = there.filter(|n| !names.contains(n.as_str())).collect();
+    for (name, text) in pages {
+        if std::fs::read_to_string(dir.join(name)).ok().as_ref() != Some(text) {
+            stale.push(name.clone());
+        }
+    }
+    stale
+}
+
+#[test]
+fn the_pages_in_docs_are_those_that_the_commands_make() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/cli");
+    let stale = stale(&dir, &reference::markdown());
+    assert!(
+        stale.is_empty(),
+        "{stale:?}: write them anew with UPDATE=1 cargo test -p bbctl --test cli the_pages"
+    );
+}
+
+#[test]
+fn every_command_has_a_man_page() {
+    let pages = reference::man().unwrap();
+    let names: BTreeSet<String> = pages.iter().map(|(name, _)| name.clone()).collect();
     for (words, _) in tree() {
-        let name = if words.is_empty() {
-            "root".to_owned()
-        } else {
-            words.replace(' ', "-")
-        };
-        insta::assert_snapshot!(name, help(&words, 80));
+        let name = format!("bbctl {words}").trim().replace(' ', "-");
+        assert!(names.contains(&format!("{name}.1")), "{name}");
+    }
+    for (name, text) in pages {
+        for part in [".TH", ".SH NAME", ".SH SYNOPSIS"] {
+            assert!(text.contains(part), "{name} lacks {part}");
+        }
     }
 }
 
@@ -143,11 +184,14 @@ async fn each_way_to_ask_for_help_gives_it_without_a_server() {
 #[tokio::test]
 async fn a_typing_mistake_suggests_and_does_nothing() {
     let table = [
-        ("instnaces", "did you mean `bbctl get instances`?"),
+        ("instnaces", "did you mean `bbctl instances`?"),
+        ("networks lsit", "did you mean `bbctl networks list`?"),
+        ("volume frobnicate", "see `bbctl volumes --help`"),
+        ("instances", "it takes list, get"),
         ("gte", "did you mean `bbctl get`?"),
         ("describ", "did you mean `bbctl describe`?"),
-        ("networks", "did you mean `bbctl get networks`?"),
-        ("frobnicate", "see `bbctl help`"),
+        ("netwroks", "did you mean `bbctl networks`?"),
+        ("frobnicate", "see `bbctl --help`"),
         (
             "get instances --al-namespaces",
             "did you mean `--all-namespaces`?",
