@@ -9,6 +9,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::age::parse_duration;
 use crate::cmd;
+use crate::cmd::images::Images;
 use crate::cmd::noun::{Instances, Networks, Providers, Regions, Tenants, Volumes};
 use crate::kinds::KINDS;
 use crate::out::{Format, Look};
@@ -117,6 +118,10 @@ pub enum Verb {
     /// Providers: routers and clusters
     #[command(subcommand, visible_alias = "provider", alias = "bbp")]
     Providers(Providers),
+    /// Images: what clusters offer to make instances from
+    #[command(subcommand, visible_alias = "image")]
+    #[command(after_help = "Examples:\n  bbctl images list\n  bbctl images describe debian-12")]
+    Images(Images),
     /// Regions: fabrics and their number ranges
     #[command(subcommand, visible_alias = "region", alias = "bbr")]
     Regions(Regions),
@@ -125,8 +130,21 @@ pub enum Verb {
     Get(cmd::get::Args),
     /// Explain an object: why it is not ready, its parts, its events
     Describe(cmd::describe::Args),
+    /// Change an object in an editor
+    Edit(cmd::edit::Args),
     /// Delete objects, after asking
     Delete(cmd::delete::Args),
+    /// Show what applying files would change
+    Diff(cmd::diff::Args),
+    /// Write manifests that make the same objects again
+    Export(cmd::export::Args),
+
+    /// Show what is in what: tenant, network, instance, volume
+    Tree(cmd::tree::Args),
+    /// Show what happened to objects of late
+    Events(cmd::events::Args),
+    /// Show how much is asked for and given out
+    Top(cmd::top::Args),
 
     /// Check a VyOS router, and tell how to mend what fails
     TestVyos(cmd::test_vyos::Args),
@@ -152,12 +170,16 @@ pub const GROUPS: [(&str, &[&str]); 6] = [
             "networks",
             "instances",
             "volumes",
+            "images",
             "providers",
             "regions",
         ],
     ),
-    ("Any kind", &["get", "describe", "delete"]),
-    ("Day 2", &["test-vyos"]),
+    (
+        "Any kind",
+        &["get", "describe", "edit", "delete", "diff", "export"],
+    ),
+    ("Day 2", &["tree", "events", "top", "test-vyos"]),
     ("Access", &[]),
     ("Help", &["completion", "man", "version", "help"]),
 ];

@@ -22,6 +22,8 @@ pub enum Exit {
     Conflict = 5,
     /// The time was up before it was done.
     TimedOut = 6,
+    /// Only of `diff`, where 1 means that there is a difference: it could not be found out.
+    Undecided = 7,
     /// Ended by SIGINT.
     Interrupted = 130,
 }
@@ -44,6 +46,7 @@ impl Exit {
             Self::Denied => "Denied",
             Self::Conflict => "Conflict",
             Self::TimedOut => "TimedOut",
+            Self::Undecided => "Undecided",
             Self::Interrupted => "Interrupted",
         }
     }

@@ -3,9 +3,10 @@
 use serde_json::Value;
 
 use crate::error::Failure;
+use crate::kinds::{KINDS, Kind};
 use crate::object::{self, Object, list, text};
 use crate::related::{namespace_of, read};
-use crate::resource::Target;
+use crate::resource::{Known, Target};
 use crate::session::{Scope, Session};
 
 /// How a deletion is confirmed.
@@ -22,8 +23,22 @@ pub enum Gravity {
 pub struct Consequence {
     /// How it is confirmed.
     pub gravity: Gravity,
-    /// What goes with it, or what holds it; empty where nothing does.
+    /// What becomes of what it stands for; empty where that is plain.
     pub words: String,
+    /// What depends on it and is not deleted as well.
+    pub dependents: Option<Dependents>,
+}
+
+/// What depends on an object that is to be deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dependents {
+    /// What depends on it, and how, in one sentence.
+    pub words: String,
+    /// What is deleted with it where that is asked for; nothing where that cannot be asked for.
+    /// Of a Tenant the list is empty: the server takes all of it along.
+    pub cascade: Option<Vec<Target>>,
+    /// What to do in place of that.
+    pub remedy: &'static str,
 }
 
 impl Consequence {
@@ -31,7 +46,24 @@ impl Consequence {
         Self {
             gravity,
             words: words.into(),
+            dependents: None,
         }
+    }
+
+    /// With dependents, where there are any.
+    fn held(
+        self,
+        words: &str,
+        names: &[String],
+        cascade: Option<Vec<Target>>,
+        remedy: &'static str,
+    ) -> Self {
+        let dependents = (!names.is_empty()).then(|| Dependents {
+            words: held(words, names),
+            cascade,
+            remedy,
+        });
+        Self { dependents, ..self }
     }
 }
 
@@ -50,47 +82,57 @@ pub async fn weigh(
         return Ok(foreign(target));
     };
     let namespace = target.namespace.clone().unwrap_or_default();
-    let stays = |kind: &str, name: &str| {
-        !leaving.iter().any(|t| {
-            t.is(kind) && t.name == name && t.namespace.as_deref() == Some(namespace.as_str())
-        })
-    };
     match known.0.kind {
         "Network" => {
-            let users = users(
-                session,
-                &namespace,
-                "/spec/networks",
-                "network",
-                &target.name,
-            );
-            let users = users.await?.into_iter().filter(|u| stays("Instance", u));
-            Ok(network(&users.collect::<Vec<_>>()))
+            let users = users(session, &namespace, "networks", "network", &target.name).await?;
+            Ok(network(
+                target,
+                &staying(users, "Instance", &namespace, leaving),
+            ))
         }
         "Volume" => {
-            let users = users(session, &namespace, "/spec/volumes", "volume", &target.name);
-            let users = users.await?.into_iter().filter(|u| stays("Instance", u));
-            Ok(volume(object, &users.collect::<Vec<_>>()))
+            let users = users(session, &namespace, "volumes", "volume", &target.name).await?;
+            Ok(volume(
+                object,
+                &staying(users, "Instance", &namespace, leaving),
+            ))
         }
         "Instance" => Ok(instance(object)),
-        "Tenant" => tenant(object, session).await,
+        "Tenant" => tenant(object, leaving, session).await,
         "Region" => {
             let of_it = |p: &Object| text(p, "/spec/region") == target.name;
             let providers = names(session, "providers", &Scope::Everywhere, of_it).await?;
-            Ok(Consequence::new(
-                Gravity::Severe,
-                held("Providers are in it", &providers),
+            let providers = staying(providers, "Provider", "", leaving);
+            Ok(Consequence::new(Gravity::Severe, "").held(
+                "Providers are in it",
+                &providers,
+                None,
+                "delete those first",
             ))
         }
         _ => {
             let on_it = |i: &Object| text(i, "/status/cluster") == target.name;
             let guests = names(session, "instances", &Scope::Everywhere, on_it).await?;
-            Ok(Consequence::new(
-                Gravity::Severe,
-                held("instances run on it", &guests),
+            Ok(Consequence::new(Gravity::Severe, "").held(
+                "instances run on it",
+                &guests,
+                None,
+                "their owners delete those first",
             ))
         }
     }
+}
+
+/// Those of some objects that are not deleted as well.
+fn staying(names: Vec<String>, kind: &str, namespace: &str, leaving: &[Target]) -> Vec<String> {
+    let leaves = |name: &String| {
+        leaving.iter().any(|target| {
+            target.is(kind)
+                && target.name == *name
+                && target.namespace.as_deref().unwrap_or_default() == namespace
+        })
+    };
+    names.into_iter().filter(|name| !leaves(name)).collect()
 }
 
 fn foreign(target: &Target) -> Consequence {
@@ -105,11 +147,25 @@ fn foreign(target: &Target) -> Consequence {
     }
 }
 
-fn network(users: &[String]) -> Consequence {
-    match users {
-        [] => Consequence::new(Gravity::Moderate, ""),
-        some => Consequence::new(Gravity::Severe, held("instances are in it", some)),
-    }
+fn network(target: &Target, users: &[String]) -> Consequence {
+    let gravity = match users {
+        [] => Gravity::Moderate,
+        _ => Gravity::Severe,
+    };
+    let kind = Kind::called("Instance");
+    let instances = users.iter().map(|name| Target {
+        resource: kind.resource(),
+        namespace: target.namespace.clone(),
+        name: name.clone(),
+        kind: Some(Known(kind)),
+    });
+    let remedy = "take their cards away or delete them first";
+    Consequence::new(gravity, "").held(
+        "instances are in it",
+        users,
+        Some(instances.collect()),
+        remedy,
+    )
 }
 
 fn volume(object: &Object, users: &[String]) -> Consequence {
@@ -117,11 +173,12 @@ fn volume(object: &Object, users: &[String]) -> Consequence {
         "Retain" => "its data stays on the storage",
         _ => "its data is destroyed",
     };
-    let words = match users {
-        [] => data.to_owned(),
-        some => format!("{data}; {}", held("instances have it", some)),
-    };
-    Consequence::new(Gravity::Moderate, words)
+    Consequence::new(Gravity::Moderate, data).held(
+        "instances have it",
+        users,
+        None,
+        "take it away first, as `bbctl volumes detach` does",
+    )
 }
 
 fn instance(object: &Object) -> Consequence {
@@ -137,20 +194,34 @@ fn instance(object: &Object) -> Consequence {
     Consequence::new(Gravity::Moderate, words)
 }
 
-async fn tenant(object: &Object, session: &Session) -> Result<Consequence, Failure> {
-    let scope = Scope::Namespace(namespace_of(object));
+async fn tenant(
+    object: &Object,
+    leaving: &[Target],
+    session: &Session,
+) -> Result<Consequence, Failure> {
+    let namespace = namespace_of(object);
+    let scope = Scope::Namespace(namespace.clone());
     let mut parts = Vec::new();
-    for plural in ["networks", "instances", "volumes"] {
-        let count = names(session, plural, &scope, |_| true).await?.len();
+    for kind in KINDS.iter().filter(|kind| kind.namespaced) {
+        let there = names(session, kind.plural, &scope, |_| true).await?;
+        let count = staying(there, kind.kind, &namespace, leaving).len();
         if count > 0 {
-            parts.push(format!("{count} {}", plural_of(count, plural)));
+            parts.push(format!("{count} {}", plural_of(count, kind.plural)));
         }
     }
     let words = match parts.is_empty() {
-        true => "nothing is in it".to_owned(),
-        false => format!("{} go with it", parts.join(", ")),
+        true => "its namespace goes with it",
+        false => "its namespace and all that is in it go with it",
     };
-    Ok(Consequence::new(Gravity::Severe, words))
+    let remedy = "delete them first";
+    Ok(
+        Consequence::new(Gravity::Severe, words).held(
+            "in it are",
+            &parts,
+            Some(Vec::new()),
+            remedy,
+        ),
+    )
 }
 
 fn plural_of(count: usize, plural: &str) -> &str {
@@ -183,13 +254,14 @@ fn held(words: &str, names: &[String]) -> String {
 async fn users(
     session: &Session,
     namespace: &str,
-    pointer: &str,
+    lists: &str,
     field: &str,
     name: &str,
 ) -> Result<Vec<String>, Failure> {
+    let pointer = format!("/spec/{lists}");
     let scope = Scope::Namespace(namespace.to_owned());
     let uses = |i: &Object| {
-        list(i, pointer)
+        list(i, &pointer)
             .iter()
             .any(|entry| entry.get(field).and_then(Value::as_str) == Some(name))
     };
@@ -219,32 +291,54 @@ mod tests {
         serde_json::from_value(json!({"metadata": {"name": "x"}, "spec": spec})).unwrap()
     }
 
+    fn web() -> Target {
+        let kind = Kind::called("Network");
+        Target {
+            resource: kind.resource(),
+            namespace: Some("acme".to_owned()),
+            name: "web".to_owned(),
+            kind: Some(Known(kind)),
+        }
+    }
+
     #[test]
     fn a_network_is_grave_only_while_someone_is_in_it() {
-        assert_eq!(network(&[]).gravity, Gravity::Moderate);
+        let empty = network(&web(), &[]);
+        assert_eq!((empty.gravity, empty.dependents), (Gravity::Moderate, None));
         let users: Vec<String> = (1..=7).map(|n| format!("www-{n}")).collect();
-        let used = network(&users);
+        let used = network(&web(), &users);
         assert_eq!(used.gravity, Gravity::Severe);
+        let dependents = used.dependents.unwrap();
         assert_eq!(
-            used.words,
+            dependents.words,
             "instances are in it: www-1, www-2, www-3, www-4, www-5 and 2 more"
         );
+        let cascade = dependents.cascade.unwrap();
+        assert_eq!(cascade.len(), 7);
+        assert_eq!(cascade[0].words(), "instance/www-1 -n acme");
+    }
+
+    #[test]
+    fn what_is_deleted_as_well_does_not_depend_on_it() {
+        let mut www = network(&web(), &["www".to_owned()]).dependents.unwrap();
+        let leaving = www.cascade.take().unwrap();
+        let names = vec!["www".to_owned(), "pg".to_owned()];
+        let rest = staying(names, "Instance", "acme", &leaving);
+        assert_eq!(rest, ["pg"]);
+        let elsewhere = staying(vec!["www".to_owned()], "Instance", "other", &leaving);
+        assert_eq!(elsewhere, ["www"]);
     }
 
     #[test]
     fn a_volume_says_what_becomes_of_its_data() {
-        assert_eq!(
-            volume(&object(&json!({})), &[]).words,
-            "its data is destroyed"
-        );
-        let kept = volume(
-            &object(&json!({"reclaimPolicy": "Retain"})),
-            &["pg".to_owned()],
-        );
-        assert_eq!(
-            kept.words,
-            "its data stays on the storage; instances have it: pg"
-        );
+        let lost = volume(&object(&json!({})), &[]);
+        assert_eq!(lost.words, "its data is destroyed");
+        let retain = json!({"reclaimPolicy": "Retain"});
+        let kept = volume(&object(&retain), &["pg".to_owned()]);
+        assert_eq!(kept.words, "its data stays on the storage");
+        let dependents = kept.dependents.unwrap();
+        assert_eq!(dependents.words, "instances have it: pg");
+        assert_eq!(dependents.cascade, None);
     }
 
     #[test]

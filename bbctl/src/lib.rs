@@ -2,6 +2,7 @@
 //! into text for people and documents for programs.
 
 pub mod age;
+pub mod change;
 pub mod checks;
 pub mod cli;
 pub mod cmd;
@@ -10,6 +11,7 @@ pub mod error;
 pub mod goal;
 pub mod gravity;
 pub mod kinds;
+pub mod kubeconfig;
 pub mod manifest;
 pub mod nearest;
 pub mod object;
@@ -19,6 +21,7 @@ pub mod portrait;
 pub mod reference;
 pub mod related;
 pub mod resource;
+pub mod results;
 pub mod select;
 pub mod session;
 pub mod style;

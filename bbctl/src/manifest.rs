@@ -178,6 +178,31 @@ fn objects(document: Value, origin: &str) -> Result<Vec<Manifest>, Failure> {
     }])
 }
 
+/// An object as a manifest that makes it again: what people decided, without what the server or
+/// kubectl keeps beside it.
+///
+/// # Errors
+/// When it cannot be rendered.
+pub fn of(object: &Object) -> Result<Value, Failure> {
+    /// What `kubectl apply` keeps there repeats the whole object.
+    const KUBECTL: &str = "kubectl.kubernetes.io/last-applied-configuration";
+    let mut value = serde_json::to_value(object).map_err(|error| {
+        Failure::new(Exit::Failure, format!("cannot render an object: {error}"))
+    })?;
+    if let Some(map) = value.as_object_mut() {
+        clean(map);
+    }
+    if let Some(Value::Object(notes)) = value.pointer_mut("/metadata/annotations") {
+        notes.remove(KUBECTL);
+        if notes.is_empty()
+            && let Some(Value::Object(metadata)) = value.get_mut("metadata")
+        {
+            metadata.remove("annotations");
+        }
+    }
+    Ok(value)
+}
+
 /// Takes out what the server wrote, so that what `get -o yaml` prints can be applied again.
 ///
 /// The resourceVersion goes too: whose fields are whose is what guards against overwriting.

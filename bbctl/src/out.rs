@@ -340,6 +340,12 @@ impl Out {
         self.io.interactive && !self.look.no_input
     }
 
+    /// Whether `--no-input` was said.
+    #[must_use]
+    pub fn refuses_input(&self) -> bool {
+        self.look.no_input
+    }
+
     /// Asks a person and returns the line that comes back, without its end.
     ///
     /// # Errors

@@ -183,7 +183,9 @@ pub async fn events(object: &Object, session: &Session) -> Result<Option<Vec<Sai
     Ok(Some(said))
 }
 
-fn said(event: Event) -> Said {
+/// What an event says.
+#[must_use]
+pub fn said(event: Event) -> Said {
     let series = event.series.unwrap_or_default();
     let time = series
         .last_observed_time

@@ -48,6 +48,22 @@ pub fn of_noun(noun: clap::Command, kind: &Kind) -> clap::Command {
             vec![format!("describe {name}")],
         ),
         (
+            "edit",
+            format!("Change a {singular} in an editor"),
+            vec![
+                format!("edit {name}"),
+                format!("edit {name} --dry-run=server"),
+            ],
+        ),
+        (
+            "wait",
+            format!("Wait until {plural} are ready, or gone"),
+            vec![
+                format!("wait {name}"),
+                format!("wait {name} --for=delete --timeout=10m"),
+            ],
+        ),
+        (
             "delete",
             format!("Delete {plural}, after asking"),
             delete_examples(kind),
@@ -58,6 +74,24 @@ pub fn of_noun(noun: clap::Command, kind: &Kind) -> clap::Command {
          Also called {singular} and {}.",
         kind.short
     ));
+    let verbs: Vec<String> = noun
+        .get_subcommands()
+        .map(|verb| verb.get_name().to_owned())
+        .collect();
+    for (at, verb) in verbs.iter().enumerate() {
+        // Those that every kind has stand around those of the kind.
+        let order = match verb.as_str() {
+            "list" => 0,
+            "get" => 1,
+            "describe" => 2,
+            "create" => 3,
+            "edit" => 4,
+            "delete" => 98,
+            "wait" => 99,
+            _ => 10 + at,
+        };
+        noun = noun.mut_subcommand(verb, |verb| verb.display_order(order));
+    }
     for (verb, about, examples) in words {
         let lines: Vec<String> = examples
             .iter()
@@ -86,7 +120,10 @@ fn delete_examples(kind: &Kind) -> Vec<String> {
         "Instance" | "Volume" => vec![format!("delete {name}"), format!("delete {name} --yes")],
         _ => vec![
             format!("delete {name}"),
-            format!("delete {name} --confirm={name}"),
+            match kind.kind {
+                "Tenant" | "Network" => format!("delete {name} --confirm={name} --cascade"),
+                _ => format!("delete {name} --confirm={name}"),
+            },
         ],
     }
 }
@@ -115,11 +152,13 @@ pub fn misuse(argv: &[OsString], error: &clap::Error) -> Failure {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand,
     ];
     if incomplete.contains(&error.kind()) {
-        let below: Vec<String> = command
+        let mut below: Vec<(usize, &str)> = command
             .get_subcommands()
-            .filter(|c| !c.is_hide_set())
-            .map(|c| c.get_name().to_owned())
+            .filter(|verb| !verb.is_hide_set())
+            .map(|verb| (verb.get_display_order(), verb.get_name()))
             .collect();
+        below.sort_unstable();
+        let below: Vec<&str> = below.into_iter().map(|(_, name)| name).collect();
         return Failure::usage(format!("`{path}` does not say what to do"))
             .hint(format!("it takes {}", below.join(", ")));
     }

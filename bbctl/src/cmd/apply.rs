@@ -7,12 +7,14 @@ use kube::api::{Patch, PatchParams, ValidationDirective};
 use serde_json::{Value, json};
 
 use super::wait;
+use crate::change::Writing;
 use crate::error::{Exit, Failure};
 use crate::goal::Goal;
 use crate::manifest::{Files, Manifest};
 use crate::object::Object;
-use crate::out::{Format, Out};
+use crate::out::Out;
 use crate::resource::{Resolver, Target};
+use crate::results::Results;
 use crate::session::Session;
 use crate::watch::{self, Wanted};
 
@@ -39,10 +41,9 @@ pub struct Args {
     /// Take over fields that someone else has set to another value
     #[arg(long)]
     pub force_conflicts: bool,
-    /// Change nothing: `client` only reads, `server` lets the server judge as well
-    #[arg(long, value_enum, value_name = "WHERE", num_args = 0..=1, require_equals = true)]
-    #[arg(default_missing_value = "server", hide_possible_values = true)]
-    pub dry_run: Option<DryRun>,
+    /// How to write
+    #[command(flatten)]
+    pub writing: Writing,
 }
 
 /// How far a dry run goes.
@@ -93,42 +94,27 @@ pub async fn run(
     let mut manifests = args.files.read(asked, out).await?;
     manifests.sort_by_key(rank);
     let mut resolver = Resolver::default();
-    let mut exit = Exit::Ok;
-    let mut results = Vec::new();
+    let mut results = Results::new(args.writing.dry_run.is_some());
     let mut applied = Vec::new();
     for manifest in &manifests {
         let outcome = one(args, manifest, &mut resolver, session).await;
         let (target, object, change) = match outcome {
             Ok(done) => done,
             Err(failure) => {
-                out.report(&failure);
-                exit = exit.and(failure.exit);
+                results.fail(&failure, out);
                 continue;
             }
         };
-        let suffix = match args.dry_run {
-            None => "",
-            Some(_) => " (dry run)",
-        };
-        match out.format() {
-            Format::Json | Format::Yaml => {
-                results.push(wait::result(&target, change.word(), Some(&object)));
-            }
-            Format::Name => out.line(&target.full_name())?,
-            _ => out.line(&format!("{} {}{suffix}", target.label(), change.word()))?,
-        }
-        out.flush()?;
-        if rank(manifest) == Rank::Definition && args.dry_run.is_none() {
+        results.add(&target, change.word(), Some(&object), out)?;
+        if rank(manifest) == Rank::Definition && args.writing.dry_run.is_none() {
             established(&target, &object, session, out).await?;
         }
         if target.kind.is_some() {
             applied.push(Wanted::this(target, object.metadata.uid));
         }
     }
-    if out.is_machine() {
-        out.document(&json!({"results": results}))?;
-    }
-    if args.dry_run.is_some() || applied.is_empty() {
+    let exit = results.close(out)?;
+    if args.writing.dry_run.is_some() || applied.is_empty() {
         return Ok(exit);
     }
     if args.wait {
@@ -196,7 +182,7 @@ async fn one(
         Err(failure) if failure.exit == Exit::Denied => None,
         Err(failure) => return Err(failure),
     };
-    if args.dry_run == Some(DryRun::Client) {
+    if args.writing.dry_run == Some(DryRun::Client) {
         let change = match &before {
             Some(None) => Change::Created,
             _ => Change::Applied,
@@ -205,14 +191,21 @@ async fn one(
     }
     let params = PatchParams {
         force: args.force_conflicts,
-        dry_run: args.dry_run.is_some(),
+        dry_run: args.writing.dry_run.is_some(),
         field_validation: Some(ValidationDirective::Strict),
         ..PatchParams::apply(FIELD_OWNER)
     };
     let patch = Patch::Apply(&object);
-    let after = session
-        .ask(&doing, api.patch(&target.name, &params, &patch))
-        .await?;
+    let answer = api.patch(&target.name, &params, &patch);
+    let after = match session.ask(&doing, answer).await {
+        // What `bbctl` itself set by another verb, such as `instances stop`, is no other's.
+        Err(failure) if failure.exit == Exit::Conflict && is_our_own(&failure.message) => {
+            let forced = params.clone().force();
+            let answer = api.patch(&target.name, &forced, &patch);
+            session.ask(&doing, answer).await?
+        }
+        answer => answer?,
+    };
     let change = match &before {
         None => Change::Applied,
         Some(None) => Change::Created,
@@ -220,6 +213,17 @@ async fn one(
         Some(Some(_)) => Change::Configured,
     };
     Ok((target, after, change))
+}
+
+/// Whether all that an apply is in conflict with was set by bbctl.
+fn is_our_own(message: &str) -> bool {
+    let mut owners = message.split("conflict").skip(2).filter_map(|part| {
+        let (before, rest) = part.split_once('"')?;
+        ["s with ", " with "].contains(&before).then_some(())?;
+        rest.split('"').next()
+    });
+    let first = owners.next();
+    first == Some(FIELD_OWNER) && owners.all(|owner| owner == FIELD_OWNER)
 }
 
 /// What of an object people decide: all but status and the server's bookkeeping.
@@ -255,4 +259,24 @@ async fn established(
         .into_iter()
         .find_map(|outcome| outcome.failure)
         .map_or(Ok(()), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_conflict_with_ourselves_is_told_from_one_with_others() {
+        let one = "cannot apply x: Apply failed with 1 conflict: conflict with \"bbctl\" using \
+                   bitbuilder.cloud/v1alpha1: .spec.power";
+        assert!(is_our_own(one));
+        let other = one.replace("\"bbctl\"", "\"argocd\"");
+        assert!(!is_our_own(&other));
+        let two = "cannot apply x: Apply failed with 2 conflicts: conflicts with \"argocd\": - .a \
+                   conflicts with \"bbctl\" using v1: - .spec.power";
+        assert!(!is_our_own(two));
+        let both = two.replace("argocd", "bbctl");
+        assert!(is_our_own(&both));
+        assert!(!is_our_own("cannot apply x: the object has been modified"));
+    }
 }

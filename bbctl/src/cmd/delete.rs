@@ -3,16 +3,18 @@
 use std::time::Duration;
 
 use kube::api::{DeleteParams, Preconditions};
-use serde_json::json;
 
+use super::apply::DryRun;
 use super::wait;
+use crate::change::Writing;
 use crate::error::{Exit, Failure};
 use crate::goal::Goal;
 use crate::gravity::{Consequence, Gravity, weigh};
 use crate::manifest::Files;
 use crate::object::Object;
-use crate::out::{Format, Out};
+use crate::out::Out;
 use crate::resource::{Resolver, Target};
+use crate::results::Results;
 use crate::select::Selection;
 use crate::session::Session;
 use crate::watch::{self, Wanted};
@@ -21,7 +23,7 @@ const EXAMPLES: &str = "\
 Examples:
   bbctl delete instance www-1
   bbctl delete instance/www-1 volume/data --yes --wait
-  bbctl delete tenant acme --confirm=acme
+  bbctl delete tenant acme --confirm=acme --cascade
   bbctl delete -f examples/acme --yes --confirm=acme --dry-run";
 
 /// What `bbctl delete` takes.
@@ -42,21 +44,21 @@ pub struct Args {
 /// How a deletion is gone about.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Flags {
-    /// Answer yes to the question whether to delete
-    #[arg(short, long)]
-    pub yes: bool,
     /// Confirm what is grave by its name: a Tenant, Region, Provider, a Network in use
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub confirm: Vec<String>,
+    /// Delete what depends on it as well: what is in a Tenant, the instances in a Network
+    #[arg(long)]
+    pub cascade: bool,
     /// Wait until it is gone
     #[arg(long)]
     pub wait: bool,
     /// What is not there is no failure
     #[arg(long)]
     pub ignore_not_found: bool,
-    /// Let the server judge and delete nothing
-    #[arg(long)]
-    pub dry_run: bool,
+    /// How to write
+    #[command(flatten)]
+    pub writing: Writing,
 }
 
 /// An object that is there and what its deletion means.
@@ -79,40 +81,30 @@ pub async fn run(
     session: &Session,
     out: &mut Out,
 ) -> Result<Exit, Failure> {
+    let dry_run = args.flags.writing.dry_run;
     let targets = targets(args, asked, session, out).await?;
-    let (doomed, mut exit) = look(args, &targets, session, out).await?;
-    if doomed.is_empty() {
-        return Ok(exit);
+    let mut results = Results::new(dry_run.is_some());
+    let doomed = gather(&args.flags, &targets, &mut results, session, out).await?;
+    if doomed.is_empty() && !out.is_machine() {
+        return Ok(results.exit());
     }
-    if !args.flags.dry_run {
-        confirm(args, &doomed, out).await?;
+    if dry_run.is_none() {
+        confirm(&args.flags, &doomed, out).await?;
     }
-    let mut results = Vec::new();
     let mut leaving = Vec::new();
     for Doomed { target, object, .. } in doomed {
-        let word = match delete(args, &target, &object, session).await {
-            Ok(word) => word,
-            Err(failure) => {
-                out.report(&failure);
-                exit = exit.and(failure.exit);
-                continue;
+        match delete(dry_run, &target, &object, session).await {
+            Ok(word) => {
+                results.add(&target, word, None, out)?;
+                if word == DELETING {
+                    leaving.push(Wanted::this(target, object.metadata.uid));
+                }
             }
-        };
-        match out.format() {
-            Format::Json | Format::Yaml => results.push(wait::result(&target, word, None)),
-            Format::Name => out.line(&target.full_name())?,
-            _ if args.flags.dry_run => out.line(&format!("{} {word} (dry run)", target.label()))?,
-            _ => out.line(&format!("{} {word}", target.label()))?,
-        }
-        out.flush()?;
-        if word == DELETING {
-            leaving.push(Wanted::this(target, object.metadata.uid));
+            Err(failure) => results.fail(&failure, out),
         }
     }
-    if out.is_machine() {
-        out.document(&json!({"results": results}))?;
-    }
-    if args.flags.dry_run || leaving.is_empty() {
+    let exit = results.close(out)?;
+    if dry_run.is_some() || leaving.is_empty() {
         return Ok(exit);
     }
     if !args.flags.wait {
@@ -123,6 +115,69 @@ pub async fn run(
         return Ok(exit);
     }
     Ok(exit.and(until_gone(leaving, timeout, session, out).await?))
+}
+
+/// Reads what is to be deleted, and with --cascade what depends on it. Something that depends on
+/// an object and is not deleted with it ends the command before anything was deleted.
+async fn gather(
+    flags: &Flags,
+    targets: &[Target],
+    results: &mut Results,
+    session: &Session,
+    out: &mut Out,
+) -> Result<Vec<Doomed>, Failure> {
+    let doomed = look(flags, targets, results, session, out).await?;
+    let mut more: Vec<Target> = Vec::new();
+    let mut held = Vec::new();
+    for one in &doomed {
+        let Some(dependents) = &one.consequence.dependents else {
+            continue;
+        };
+        match &dependents.cascade {
+            Some(with) if flags.cascade => {
+                let new = with.iter().filter(|target| !targets.contains(target));
+                more.extend(new.cloned());
+            }
+            _ => held.push(one),
+        }
+    }
+    if !held.is_empty() {
+        return Err(depended_on(&held));
+    }
+    more.sort_by(|one, other| one.name.cmp(&other.name));
+    more.dedup();
+    // Those that depend on something go before it.
+    let mut all = look(flags, &more, results, session, out).await?;
+    all.extend(doomed);
+    Ok(all)
+}
+
+fn depended_on(held: &[&Doomed]) -> Failure {
+    let mut sentences = Vec::new();
+    let mut remedies = Vec::new();
+    for one in held {
+        let Some(dependents) = &one.consequence.dependents else {
+            continue;
+        };
+        let place = crate::session::within(one.target.namespace.as_deref());
+        sentences.push(format!(
+            "{}{place}: {}",
+            one.target.label(),
+            dependents.words
+        ));
+        let remedy = match dependents.cascade {
+            Some(_) => format!("{}, or delete all of it with --cascade", dependents.remedy),
+            None => dependents.remedy.to_owned(),
+        };
+        if !remedies.contains(&remedy) {
+            remedies.push(remedy);
+        }
+    }
+    Failure::new(
+        Exit::Failure,
+        format!("nothing was deleted: {}", sentences.join("; ")),
+    )
+    .hint(remedies.join("; "))
 }
 
 const DELETED: &str = "deleted";
@@ -177,12 +232,12 @@ async fn targets(
 
 /// Reads what is to be deleted, and what that means.
 async fn look(
-    args: &Args,
+    flags: &Flags,
     targets: &[Target],
+    results: &mut Results,
     session: &Session,
     out: &mut Out,
-) -> Result<(Vec<Doomed>, Exit), Failure> {
-    let mut exit = Exit::Ok;
+) -> Result<Vec<Doomed>, Failure> {
     let mut doomed = Vec::new();
     for target in targets {
         let doing = format!("look at {}", target.label());
@@ -197,26 +252,29 @@ async fn look(
                 });
                 continue;
             }
-            Ok(None) if args.flags.ignore_not_found => continue,
+            Ok(None) if flags.ignore_not_found => continue,
             Ok(None) => watch::absent(target),
             Err(failure) => failure,
         };
-        out.report(&failure);
-        exit = exit.and(failure.exit);
+        results.fail(&failure, out);
     }
-    Ok((doomed, exit))
+    Ok(doomed)
 }
 
 /// Gets a yes for what is moderate and the name for what is severe, from flags or from a person.
-async fn confirm(args: &Args, doomed: &[Doomed], out: &mut Out) -> Result<(), Failure> {
+async fn confirm(flags: &Flags, doomed: &[Doomed], out: &mut Out) -> Result<(), Failure> {
     let (severe, moderate): (Vec<_>, Vec<_>) = doomed
         .iter()
         .partition(|d| d.consequence.gravity == Gravity::Severe);
     let severe: Vec<&&Doomed> = severe
         .iter()
-        .filter(|d| !args.flags.confirm.contains(&d.target.name))
+        .filter(|d| !flags.confirm.contains(&d.target.name))
         .collect();
-    let moderate = if args.flags.yes { Vec::new() } else { moderate };
+    let moderate = if flags.writing.yes {
+        Vec::new()
+    } else {
+        moderate
+    };
     if severe.is_empty() && moderate.is_empty() {
         return Ok(());
     }
@@ -257,9 +315,18 @@ async fn confirm(args: &Args, doomed: &[Doomed], out: &mut Out) -> Result<(), Fa
 
 fn sentence(doomed: &Doomed) -> String {
     let place = crate::session::within(doomed.target.namespace.as_deref());
-    match doomed.consequence.words.as_str() {
-        "" => format!("{}{place}", doomed.target.label()),
-        words => format!("{}{place}: {words}", doomed.target.label()),
+    let dependents = doomed.consequence.dependents.as_ref();
+    let words = [
+        doomed.consequence.words.as_str(),
+        dependents.map_or("", |dependents| dependents.words.as_str()),
+    ];
+    let words: Vec<&str> = words
+        .into_iter()
+        .filter(|words| !words.is_empty())
+        .collect();
+    match words.is_empty() {
+        true => format!("{}{place}", doomed.target.label()),
+        false => format!("{}{place}: {}", doomed.target.label(), words.join("; ")),
     }
 }
 
@@ -283,13 +350,16 @@ fn unconfirmed(moderate: &[&Doomed], severe: &[&&Doomed]) -> Failure {
 }
 
 async fn delete(
-    args: &Args,
+    dry_run: Option<DryRun>,
     target: &Target,
     object: &Object,
     session: &Session,
 ) -> Result<&'static str, Failure> {
+    if dry_run == Some(DryRun::Client) {
+        return Ok(DELETED);
+    }
     let params = DeleteParams {
-        dry_run: args.flags.dry_run,
+        dry_run: dry_run.is_some(),
         preconditions: Some(Preconditions {
             uid: object.metadata.uid.clone(),
             ..Preconditions::default()

@@ -2,18 +2,32 @@
 
 pub mod apply;
 pub mod completion;
+pub mod create;
 pub mod delete;
 pub mod describe;
+pub mod diff;
+pub mod draft;
+pub mod edit;
+pub mod events;
+pub mod export;
 pub mod get;
 pub mod help;
+pub mod images;
+pub mod instance;
 pub mod man;
+pub mod network;
 pub mod noun;
+mod on;
 pub mod status;
+pub mod tenant;
 pub mod test_vyos;
+pub mod top;
+pub mod tree;
 pub mod version;
+pub mod volume;
 pub mod wait;
 
-use self::noun::{Common, General, Instances, Networks, Providers, Regions, Tenants, Volumes};
+use self::noun::{Common, General, Providers};
 use crate::cli::{Cli, Globals, Verb};
 use crate::error::{Exit, Failure};
 use crate::kinds::Kind;
@@ -33,19 +47,23 @@ pub async fn run(cli: Cli, out: &mut Out) -> Result<Exit, Failure> {
             let session = connect_for(Timeout::of(args.wait), &globals, out).await?;
             apply::run(&args, asked, timeout, &session, out).await
         }
-        Verb::Delete(args) => general(General::Delete(args), &globals, out).await,
-        Verb::Wait(args) => {
-            let session = connect_for(Timeout::State, &globals, out).await?;
-            wait::run(&args, asked, timeout, &session, out).await
-        }
         Verb::Get(args) => general(General::Get(args), &globals, out).await,
         Verb::Describe(args) => general(General::Describe(args), &globals, out).await,
-        Verb::Tenants(Tenants::Common(verb)) => of_kind(verb, "Tenant", &globals, out).await,
-        Verb::Networks(Networks::Common(verb)) => of_kind(verb, "Network", &globals, out).await,
-        Verb::Instances(Instances::Common(verb)) => of_kind(verb, "Instance", &globals, out).await,
-        Verb::Volumes(Volumes::Common(verb)) => of_kind(verb, "Volume", &globals, out).await,
+        Verb::Edit(args) => general(General::Edit(args), &globals, out).await,
+        Verb::Delete(args) => general(General::Delete(args), &globals, out).await,
+        Verb::Wait(args) => general(General::Wait(args), &globals, out).await,
+        Verb::Tenants(verb) => on::tenants(verb, &globals, out).await,
+        Verb::Networks(verb) => on::networks(verb, &globals, out).await,
+        Verb::Instances(verb) => on::instances(verb, &globals, out).await,
+        Verb::Volumes(verb) => on::volumes(verb, &globals, out).await,
+        Verb::Images(verb) => images::run(&verb, &connect(&globals, out).await?, out).await,
         Verb::Providers(Providers::Common(verb)) => of_kind(verb, "Provider", &globals, out).await,
-        Verb::Regions(Regions::Common(verb)) => of_kind(verb, "Region", &globals, out).await,
+        Verb::Regions(verb) => on::regions(verb, &globals, out).await,
+        Verb::Diff(args) => diff::run(&args, asked, &connect(&globals, out).await?, out).await,
+        Verb::Export(args) => export::run(&args, &connect(&globals, out).await?, out).await,
+        Verb::Tree(args) => tree::run(&args, asked, &connect(&globals, out).await?, out).await,
+        Verb::Events(args) => events::run(&args, &connect(&globals, out).await?, out).await,
+        Verb::Top(args) => top::run(&args, asked, &connect(&globals, out).await?, out).await,
         Verb::Status(args) => status::run(&args, asked, &connect(&globals, out).await?, out).await,
         Verb::TestVyos(args) => test_vyos::run(&args, &globals, out).await,
         Verb::Completion(args) => completion::run(&args, out),
@@ -71,6 +89,11 @@ async fn general(verb: General, globals: &Globals, out: &mut Out) -> Result<Exit
     match verb {
         General::Get(args) => get::run(&args, &connect(globals, out).await?, out).await,
         General::Describe(args) => describe::run(&args, &connect(globals, out).await?, out).await,
+        General::Edit(args) => edit::run(&args, &connect(globals, out).await?, out).await,
+        General::Wait(args) => {
+            let session = connect_for(Timeout::State, globals, out).await?;
+            wait::run(&args, asked, timeout, &session, out).await
+        }
         General::Delete(args) => {
             let session = connect_for(Timeout::of(args.flags.wait), globals, out).await?;
             delete::run(&args, asked, timeout, &session, out).await

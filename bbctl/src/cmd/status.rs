@@ -148,7 +148,7 @@ pub async fn run(
 }
 
 /// Reads all kinds. Who may not look everywhere looks in one namespace.
-async fn observe(asked: Option<&str>, session: &Session) -> Result<World, Failure> {
+pub(crate) async fn observe(asked: Option<&str>, session: &Session) -> Result<World, Failure> {
     let narrow = Scope::Namespace(session.namespace().to_owned());
     let wide = if asked.is_some() {
         narrow.clone()

@@ -37,6 +37,7 @@ fn help(words: &str, width: usize) -> String {
 
 /// The command lines of a text that begin with `bbctl`, redirections and pipes cut off.
 fn examples(text: &str) -> Vec<Vec<OsString>> {
+    let text = text.replace("\\\n    ", "");
     let lines = text
         .lines()
         .filter_map(|line| Some(line.get(line.find("bbctl ")?..)?.to_owned()));
@@ -187,7 +188,7 @@ async fn a_typing_mistake_suggests_and_does_nothing() {
         ("instnaces", "did you mean `bbctl instances`?"),
         ("networks lsit", "did you mean `bbctl networks list`?"),
         ("volume frobnicate", "see `bbctl volumes --help`"),
-        ("instances", "it takes list, get"),
+        ("instances", "it takes list, get, describe"),
         ("gte", "did you mean `bbctl get`?"),
         ("describ", "did you mean `bbctl describe`?"),
         ("netwroks", "did you mean `bbctl networks`?"),

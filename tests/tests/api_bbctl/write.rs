@@ -246,19 +246,14 @@ async fn without_a_terminal_delete_names_the_flags_and_deletes_nothing() -> Resu
         ("delete instance www", "--yes", "its root disk is destroyed"),
         ("delete volume data", "--yes", "its data is destroyed"),
         (
-            "delete network web",
-            "--confirm=web",
+            "delete network web --cascade",
+            "--yes --confirm=web",
             "instances are in it: www",
         ),
         (
-            "delete network web --yes",
-            "--confirm=web",
-            "instances are in it: www",
-        ),
-        (
-            "delete tenant grave --yes",
+            "delete tenant grave --yes --cascade",
             "--confirm=grave",
-            "1 network, 1 instance, 1 volume go with it",
+            "in it are: 1 network, 1 volume, 1 instance",
         ),
         ("delete network/web instance/www", "--yes", ""),
         (
@@ -285,14 +280,100 @@ async fn without_a_terminal_delete_names_the_flags_and_deletes_nothing() -> Resu
         "",
     )
     .await?;
-    let ran = good("delete network web -n grave --confirm=web", "").await?;
-    assert_eq!(ran.stdout, "network/web deleted\n");
+    let ran = good(
+        "delete network web -n grave --confirm=web --yes --cascade",
+        "",
+    )
+    .await?;
+    assert_eq!(ran.stdout, "instance/www deleted\nnetwork/web deleted\n");
     let rest = good(
         "delete -f - -n grave --yes --confirm=grave --ignore-not-found --wait",
         &file,
     )
     .await?;
     assert!(rest.stdout.contains("namespace/grave deleted"), "{rest:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_others_depend_on_is_deleted_with_them_or_not_at_all() -> Result<()> {
+    let with_disk = json!({"image": "debian-12", "networks": [{"name": "a", "network": "web"}],
+        "volumes": [{"name": "d", "volume": "data"}]});
+    let region = json!({"asn": 65000, "vnis": "10000-19999", "tables": "1000-1999"});
+    let provider = json!({"region": "leaned-on", "vyos": {"endpoint": "https://192.0.2.1",
+        "credentials": {"secret": "x"}, "tls": {"caSecret": "x"}, "routerId": "10.255.0.9"}});
+    let file = [
+        namespace("leaned-on"),
+        ours("Tenant", "leaned-on", &json!({})),
+        network("web", "10.0.0.0/24"),
+        ours("Volume", "data", &json!({"size": "1Gi"})),
+        ours("Instance", "www", &with_disk),
+        ours("Region", "leaned-on", &region),
+        ours("Provider", "leaned-on", &provider),
+    ];
+    good("apply -n leaned-on -f -", &file.concat()).await?;
+    let flags = "-n leaned-on --yes --confirm=web,leaned-on";
+    let table = [
+        (
+            "delete network web",
+            "instances are in it: www",
+            "with --cascade",
+        ),
+        (
+            "delete tenant leaned-on",
+            "in it are: 1 network",
+            "with --cascade",
+        ),
+        (
+            "delete volume data",
+            "instances have it: www",
+            "bbctl volumes detach",
+        ),
+        (
+            "delete volume data --cascade",
+            "instances have it: www",
+            "bbctl volumes detach",
+        ),
+        (
+            "delete region leaned-on",
+            "Providers are in it: leaned-on",
+            "delete those first",
+        ),
+    ];
+    for (words, message, hint) in table {
+        for words in [
+            format!("{words} {flags}"),
+            format!("{words} {flags} --dry-run"),
+        ] {
+            let ran = bbctl(&words, "").await?;
+            assert_eq!(
+                (ran.code, ran.stdout.as_str()),
+                (Some(1), ""),
+                "{words}: {ran:?}"
+            );
+            assert!(
+                ran.stderr.contains("nothing was deleted"),
+                "{words}: {ran:?}"
+            );
+            assert!(ran.stderr.contains(message), "{words}: {ran:?}");
+            assert!(ran.stderr.contains(hint), "{words}: {ran:?}");
+        }
+    }
+    let ran = good(
+        &format!("delete network web --cascade {flags} --dry-run=client"),
+        "",
+    )
+    .await?;
+    assert_eq!(ran.stdout.matches("(dry run)").count(), 2, "{ran:?}");
+    let ran = good(&format!("delete network web --cascade {flags}"), "").await?;
+    assert_eq!(ran.stdout, "instance/www deleted\nnetwork/web deleted\n");
+    good(&format!("delete volume data {flags}"), "").await?;
+    good(
+        &format!("delete provider/leaned-on region/leaned-on {flags}"),
+        "",
+    )
+    .await?;
+    good(&format!("delete tenant leaned-on {flags}"), "").await?;
     Ok(())
 }
 
@@ -326,8 +407,8 @@ async fn on_a_terminal_delete_asks_and_obeys_the_answer() -> Result<()> {
         ("delete volume data -n asked", "n"),
         ("delete volume data -n asked", ""),
         ("delete volume data -n asked", "maybe"),
-        ("delete tenant asked", "y"),
-        ("delete tenant asked --yes", "Asked"),
+        ("delete tenant asked --cascade", "y"),
+        ("delete tenant asked --yes --cascade", "Asked"),
     ] {
         let ran = typed(words, line).await?;
         assert_eq!(ran.code, Some(1), "{words} {line}: {ran:?}");
