@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, ensure};
-use bb_lab_harness::{NAMESPACE, paths};
+use bb_lab_harness::{Coming, NAMESPACE, paths};
+use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -48,14 +50,17 @@ pub struct Asked {
     pub refused: BTreeSet<String>,
     /// How much came to a namespace that had begun to go.
     pub late: u64,
-    /// How much was refused in tests that restart the API server: one that comes up knows no
+    /// How much was refused while an API server that had been ended was coming up: it knows no
     /// rules yet, and forbids everything to everybody.
     pub early: u64,
+    /// How often one came up.
+    pub comings: u64,
 }
 
 impl Asked {
-    /// Counts one line of an audit log.
-    fn take(&mut self, event: &Value) {
+    /// Counts one line of an audit log. `comings` are the times in which the API server was
+    /// coming up.
+    fn take(&mut self, event: &Value, comings: &[Coming]) {
         let of = |field: &str| event["objectRef"][field].as_str().unwrap_or_default();
         // Who watches is told of twice, when it begins and when it ends.
         let begun = event["stage"] == "ResponseStarted";
@@ -81,6 +86,10 @@ impl Asked {
                 self.late += 1;
                 return;
             }
+            if comings.iter().any(|coming| within(event, coming)) {
+                self.early += 1;
+                return;
+            }
             self.refused.insert(format!("{what}: {uri}: {why}"));
         }
         *self.for_.entry(what).or_default() += 1;
@@ -93,14 +102,26 @@ impl Asked {
         self.refused.extend(other.refused);
         self.late += other.late;
         self.early += other.early;
+        self.comings += other.comings;
     }
+}
+
+/// Whether a request came while the API server was coming up. One whose time cannot be read did
+/// not.
+fn within(event: &Value, (from, to): &Coming) -> bool {
+    let time = event["requestReceivedTimestamp"].as_str();
+    let Some(time) = time.and_then(|text| text.parse::<Timestamp>().ok()) else {
+        return false;
+    };
+    let time = SystemTime::from(time);
+    *from <= time && to.is_none_or(|to| time <= to)
 }
 
 /// Keeps what controllers asked of one API, when it goes, below `target/audit`.
 #[derive(Debug)]
 pub struct Witness {
     log: Option<PathBuf>,
-    restarted: bool,
+    comings: Vec<Coming>,
 }
 
 impl Witness {
@@ -109,13 +130,13 @@ impl Witness {
     pub fn of(log: Option<PathBuf>) -> Self {
         Self {
             log,
-            restarted: false,
+            comings: Vec::new(),
         }
     }
 
-    /// Says that parts of the cluster were restarted.
-    pub const fn restarted(&mut self, restarted: bool) {
-        self.restarted = restarted;
+    /// Says when the API server was coming up. What it forbade then is no matter of rights.
+    pub fn came_up(&mut self, comings: Vec<Coming>) {
+        self.comings = comings;
     }
 }
 
@@ -128,12 +149,10 @@ impl Drop for Witness {
         let mut asked = Asked::default();
         for line in text.lines().filter(|line| line.contains(CONTROLLER)) {
             if let Ok(event) = serde_json::from_str(line) {
-                asked.take(&event);
+                asked.take(&event, &self.comings);
             }
         }
-        if self.restarted {
-            asked.early = std::mem::take(&mut asked.refused).len() as u64;
-        }
+        asked.comings = self.comings.len() as u64;
         let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let folder = folder();
         // What is not kept is missed by the verdict, which then says what nobody asked for.
@@ -212,6 +231,8 @@ pub fn unused<'a>(granted: &'a BTreeSet<String>, asked: &Asked) -> Vec<&'a str> 
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::json;
 
     use super::*;
@@ -236,16 +257,38 @@ mod tests {
         ];
         let granted = granted(&roles).unwrap();
         let mut asked = Asked::default();
-        asked.take(&event(CONTROLLER, "get", NAMESPACE, 200));
-        asked.take(&event("alice", "list", NAMESPACE, 403));
+        asked.take(&event(CONTROLLER, "get", NAMESPACE, 200), &[]);
+        asked.take(&event("alice", "list", NAMESPACE, 403), &[]);
         assert_eq!(unused(&granted, &asked), ["own:  secrets list"]);
         assert!(asked.refused.is_empty());
         // In another namespace it is another right.
-        asked.take(&event(CONTROLLER, "list", "acme", 403));
+        asked.take(&event(CONTROLLER, "list", "acme", 403), &[]);
         assert_eq!(unused(&granted, &asked), ["own:  secrets list"]);
         assert_eq!(asked.refused.len(), 1);
-        asked.take(&event(CONTROLLER, "list", NAMESPACE, 200));
+        asked.take(&event(CONTROLLER, "list", NAMESPACE, 200), &[]);
         assert!(unused(&granted, &asked).is_empty());
         assert!(super::granted(&[role("Role", CONTROLLER, &["*"])]).is_err());
+    }
+
+    #[test]
+    fn what_is_refused_is_excused_only_while_the_api_server_comes_up() {
+        let at = |second: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+        let refused = |second: u64| {
+            let mut event = event(CONTROLLER, "get", NAMESPACE, 403);
+            event["requestReceivedTimestamp"] = json!(format!("1970-01-01T00:00:{second}.500000Z"));
+            event
+        };
+        let comings = [(at(10), Some(at(14))), (at(30), None)];
+        let mut asked = Asked::default();
+        for second in [10, 13, 30, 59] {
+            asked.take(&refused(second), &comings);
+        }
+        assert_eq!((asked.early, asked.refused.len()), (4, 0));
+        // Before it was ended, and after it was ready: the word of an API server that knows.
+        asked.take(&refused(20), &comings);
+        assert_eq!((asked.early, asked.refused.len()), (4, 1));
+        let mut asked = Asked::default();
+        asked.take(&event(CONTROLLER, "get", NAMESPACE, 403), &comings);
+        assert_eq!((asked.early, asked.refused.len()), (0, 1));
     }
 }

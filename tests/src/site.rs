@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use bb_controller::Args;
-use bb_lab_harness::{Cluster, Facts, Options, Ready, chart, lab_objects, paths};
+use bb_lab_harness::{Cluster, Facts, NAMESPACE, Options, Ready, chart, lab_objects, paths};
 use bb_lab_proxmox::{ProxmoxLab, Seed};
 use bb_lab_proxy::{Proxy, Trust};
 use bb_lab_vyos::VyosLab;
@@ -44,7 +44,13 @@ pub struct SiteOptions {
     pub env: BTreeMap<String, String>,
     /// Whether what routers and clusters get is kept for the check against a router's schema.
     pub journal: bool,
+    /// The chart that helm installs, without a controller in pods; none: definitions and roles of
+    /// this tree are applied, for the user that tests run the controller as.
+    pub chart: Option<PathBuf>,
 }
+
+/// What a release of a site's chart is installed and upgraded with: its controllers are processes.
+pub const RELEASE_VALUES: [&str; 2] = ["--set", "replicas=0"];
 
 impl Default for SiteOptions {
     fn default() -> Self {
@@ -57,6 +63,7 @@ impl Default for SiteOptions {
             left_out: Vec::new(),
             env: BTreeMap::new(),
             journal: true,
+            chart: None,
         }
     }
 }
@@ -106,10 +113,15 @@ impl Site {
         std::fs::create_dir_all(&scratch)?;
         let dir = tempfile::tempdir_in(scratch)?;
         let mut wanted = Options::new(dir.path().join("k8s"));
-        wanted.manifests = chart::manifests()?;
+        if options.chart.is_none() {
+            wanted.manifests = chart::manifests()?;
+        }
         wanted.left_out.clone_from(&options.left_out);
         wanted.env.clone_from(&options.env);
         let cluster = Cluster::start(wanted).await?;
+        if let Some(chart) = &options.chart {
+            release(&cluster, chart)?;
+        }
         let client = client_of(cluster.kubeconfig()).await?;
         let audit = cluster.audit_log();
         let mut site = Self {
@@ -412,7 +424,7 @@ impl Site {
         if self.controller.is_some() {
             self.stop_controller().await?;
         }
-        self.witness.restarted(self.cluster.was_restarted());
+        self.witness.came_up(self.cluster.comings());
         trace::keep(&self).await?;
         for (_, router) in std::mem::take(&mut self.routers) {
             router.stop().await;
@@ -422,6 +434,22 @@ impl Site {
         }
         self.cluster.stop()
     }
+}
+
+/// Has helm install a chart, under the name and in the namespace of the lab.
+fn release(cluster: &Cluster, chart: &Path) -> Result<()> {
+    let kubeconfig = cluster.kubeconfig().display().to_string();
+    let chart = chart.display().to_string();
+    let args = ["install", chart::RELEASE, &chart, "--create-namespace"];
+    let place = ["--namespace", NAMESPACE, "--kubeconfig", &kubeconfig];
+    let output = chart::helm(&[&args[..], &place, &RELEASE_VALUES].concat())?;
+    let words = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        output.status.success(),
+        "helm install failed: {}",
+        words.trim()
+    );
+    Ok(())
 }
 
 /// `True Ready: ` and the message, or that there is no such condition.

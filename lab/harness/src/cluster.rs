@@ -6,7 +6,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -14,6 +13,8 @@ use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::client::Client;
+use crate::comings::{Coming, Comings};
+use crate::copy::copy_tree;
 use crate::parts::{self, Layout};
 use crate::pki::{Pki, random_word, write_private};
 use crate::process::{Life, MARK};
@@ -154,8 +155,7 @@ struct Own {
     layout: Layout,
     admin_token: String,
     server: String,
-    /// A part was ended since the start.
-    ended: AtomicBool,
+    comings: Comings,
 }
 
 impl Cluster {
@@ -249,7 +249,7 @@ impl Cluster {
                 layout,
                 admin_token,
                 server,
-                ended: AtomicBool::new(false),
+                comings: Comings::default(),
             }),
         };
         cluster.ensure(Part::Etcd).await?;
@@ -298,6 +298,32 @@ impl Cluster {
         write_private(&ca, ca_pem)?;
         kubeconfig::detour(&from, &to, server, &ca)?;
         Ok(to)
+    }
+
+    /// A kubeconfig of a ServiceAccount, with a token of a day.
+    ///
+    /// # Errors
+    /// When there is no such account, or the cluster is not ours.
+    pub fn kubeconfig_of_account(&self, namespace: &str, account: &str) -> Result<PathBuf> {
+        let own = self.own(Part::ApiServer)?;
+        let token = [
+            "create",
+            "token",
+            account,
+            "-n",
+            namespace,
+            "--duration=24h",
+        ];
+        let token = self.kubectl(&token)?;
+        let path = kubeconfig_path(self.roster.dir(), &format!("{namespace}-{account}"));
+        kubeconfig::write(
+            &path,
+            &own.server,
+            &own.layout.pki.ca,
+            account,
+            token.trim(),
+        )?;
+        Ok(path)
     }
 
     /// Where the API is served, as `https://127.0.0.1:PORT`. None for an existing cluster.
@@ -389,15 +415,19 @@ impl Cluster {
     /// # Errors
     /// When the cluster is not ours.
     pub fn kill(&self, part: Part) -> Result<()> {
-        self.own(part)?.ended.store(true, Ordering::Relaxed);
+        let own = self.own(part)?;
+        if part == Part::ApiServer {
+            own.comings.ended();
+        }
         self.roster.end(part.program(), Duration::ZERO)
     }
 
-    /// Whether a part was ended by [`Cluster::kill`] since the start, and perhaps began anew.
+    /// When an API server that [`Cluster::kill`] had ended was coming up.
     #[must_use]
-    pub fn was_restarted(&self) -> bool {
-        let own = self.own.as_ref();
-        own.is_some_and(|own| own.ended.load(Ordering::Relaxed))
+    pub fn comings(&self) -> Vec<Coming> {
+        self.own
+            .as_ref()
+            .map_or_else(Vec::new, |own| own.comings.all())
     }
 
     /// Stops a part's clock (SIGSTOP): it keeps its connections and answers nothing.
@@ -513,6 +543,9 @@ impl Cluster {
             }
             tokio::time::sleep(LOOK).await;
         }
+        if part == Part::ApiServer {
+            own.comings.ready();
+        }
         self.progress.say(&format!("{program} ready"));
         Ok(())
     }
@@ -525,23 +558,6 @@ impl Drop for Cluster {
             let _ = self.roster.end_strays();
         }
     }
-}
-
-/// Copies a folder with all that is in it.
-fn copy_tree(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
-    let entries = fs::read_dir(from).with_context(|| format!("cannot list {}", from.display()))?;
-    for entry in entries {
-        let entry = entry.with_context(|| format!("cannot list {}", from.display()))?;
-        let (source, target) = (entry.path(), to.join(entry.file_name()));
-        if source.is_dir() {
-            copy_tree(&source, &target)?;
-        } else {
-            fs::copy(&source, &target)
-                .with_context(|| format!("cannot copy {}", source.display()))?;
-        }
-    }
-    Ok(())
 }
 
 fn kubeconfig_path(dir: &Path, user: &str) -> PathBuf {

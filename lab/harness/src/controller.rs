@@ -42,7 +42,22 @@ pub async fn controller_with(
     env: BTreeMap<String, String>,
 ) -> Result<Record> {
     let program = paths::binary("bb-controller")?;
-    if roster.is_current(name, &program)
+    controller_from(roster, name, &program, kubeconfig, flags, env).await
+}
+
+/// As [`controller_with`], from a program of choice.
+///
+/// # Errors
+/// As [`controller`].
+pub async fn controller_from(
+    roster: &Roster,
+    name: &str,
+    program: &Path,
+    kubeconfig: &Path,
+    flags: &[&str],
+    env: BTreeMap<String, String>,
+) -> Result<Record> {
+    if roster.is_current(name, program)
         && let Some(record) = roster.running(name)
     {
         return Ok(record);
@@ -56,7 +71,7 @@ pub async fn controller_with(
     let record = roster.start(
         name,
         &Spec {
-            program,
+            program: program.to_path_buf(),
             args,
             env,
             log,

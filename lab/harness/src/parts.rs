@@ -44,6 +44,7 @@ const NODE_CONTROLLERS: &[&str] = &[
     "pod-garbage-collector-controller",
     "endpointslice-controller",
     "disruption-controller",
+    "job-controller",
 ];
 /// The socket, in the lab's folder, at which the API server asks for a way into the node.
 pub(crate) const INTO_NODE: &str = "into-node.sock";

@@ -33,11 +33,12 @@ fn main() -> Result<ExitCode> {
         println!("granted, and nobody asked for it: {idle}");
     }
     println!(
-        "rights: {files} labs, {} requests in {} forms, {} refused ({} more while an API server came up), {} too late; {} rights granted, {} not used",
+        "rights: {files} labs, {} requests in {} forms, {} refused, {} more in the {} times that an API server was coming up, {} too late; {} rights granted, {} not used",
         asked.for_.values().sum::<u64>(),
         asked.for_.len(),
         asked.refused.len(),
         asked.early,
+        asked.comings,
         asked.late,
         granted.len(),
         if whole {
