@@ -86,9 +86,11 @@ impl ApiError {
         status.is_some_and(kube::core::Status::is_already_exists)
     }
 
-    /// The object is gone.
+    /// The object is gone, or its kind is.
     pub(crate) fn not_found(&self) -> bool {
-        self.status().is_some_and(kube::core::Status::is_not_found)
+        // A kind that is not defined is answered without the reason that tells of an object.
+        let status = self.status();
+        status.is_some_and(|status| status.is_not_found() || status.code == 404)
     }
 }
 

@@ -4,12 +4,34 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
+
+use crate::leave::Leave;
 
 /// Drives VyOS routers and Proxmox VE clusters from the resources of bitbuilder.cloud.
 #[derive(Parser, Clone, Debug)]
 #[command(version, about)]
+pub struct Line {
+    /// How to reach the API, and how to work.
+    #[command(flatten)]
+    pub args: Args,
+
+    /// What to do instead of working, once.
+    #[command(subcommand)]
+    pub once: Option<Once>,
+}
+
+/// What is done once.
+#[derive(Subcommand, Clone, Debug)]
+pub enum Once {
+    /// Before the definitions go with a release: says whether they may, and lets go of objects
+    /// where that is asked for. Ends with 3 where they may not.
+    Leave(Leave),
+}
+
+/// Flags and environment.
+#[derive(Parser, Clone, Debug)]
 pub struct Args {
     /// The kubeconfig; without it the usual places, then the pod's own service account.
     #[arg(long, env = "BB_CONTROLLER_KUBECONFIG")]

@@ -1,7 +1,11 @@
 //! Turns a command line into a running controller.
 
+use std::process::ExitCode;
+
 use anyhow::Context as _;
 use bb_controller::Args;
+use bb_controller::args::{Line, Once};
+use bb_controller::leave::{self, Leave, Verdict};
 use clap::Parser as _;
 use tokio_util::sync::CancellationToken;
 
@@ -10,8 +14,11 @@ use tokio_util::sync::CancellationToken;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
+/// How a process ends that keeps a release from going: no failure, and nothing to try again.
+const STAYS: u8 = 3;
+
+fn main() -> anyhow::Result<ExitCode> {
+    let Line { args, once } = Line::parse();
     args.start_log();
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
@@ -27,20 +34,34 @@ fn main() -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(async {
-        let stop = CancellationToken::new();
-        let controller = bb_controller::run(args, stop.clone());
-        tokio::pin!(controller);
-        tokio::select! {
-            result = &mut controller => result,
-            result = signal() => {
-                result?;
-                tracing::info!("asked to stop");
-                stop.cancel();
-                controller.await
-            }
+    match once {
+        Some(Once::Leave(leave)) => runtime.block_on(leaves(&args, &leave)),
+        None => runtime.block_on(works(args)).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+/// Says whether the definitions may go, and is done.
+async fn leaves(args: &Args, leave: &Leave) -> anyhow::Result<ExitCode> {
+    match leave::run(args, leave, &mut std::io::stdout()).await? {
+        Verdict::Go => Ok(ExitCode::SUCCESS),
+        Verdict::Stay => Ok(ExitCode::from(STAYS)),
+    }
+}
+
+/// Works until it is asked to stop.
+async fn works(args: Args) -> anyhow::Result<()> {
+    let stop = CancellationToken::new();
+    let controller = bb_controller::run(args, stop.clone());
+    tokio::pin!(controller);
+    tokio::select! {
+        result = &mut controller => result,
+        result = signal() => {
+            result?;
+            tracing::info!("asked to stop");
+            stop.cancel();
+            controller.await
         }
-    })
+    }
 }
 
 async fn signal() -> anyhow::Result<()> {

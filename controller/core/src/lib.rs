@@ -11,6 +11,7 @@ pub mod bucket;
 pub mod drift;
 pub mod guard;
 pub mod lease;
+pub mod leave;
 pub mod objects;
 pub mod outcome;
 pub mod outside;

@@ -2,6 +2,8 @@
 
 use anyhow::{Context as _, Result, ensure};
 use bb_controller::Args;
+use bb_controller::args::{Line, Once};
+use bb_controller::leave::Objects;
 use bb_lab_harness::chart;
 use bb_tests::site::documents;
 use clap::Parser as _;
@@ -71,6 +73,55 @@ fn the_controller_understands_every_flag_that_it_is_given() -> Result<()> {
         let args = Args::try_parse_from(line).with_context(|| format!("with the values {set}"))?;
         ensure!(args.leader_elect && args.namespace == "clouds", "{args:?}");
         ensure!(args.metrics.is_some(), "{args:?}");
+    }
+    Ok(())
+}
+
+/// A set of values whose definitions go with the release.
+const GOES: [&str; 2] = ["--set", "crds.keep=false"];
+
+#[test]
+fn what_is_asked_before_definitions_go_is_asked_only_where_they_go() -> Result<()> {
+    for (set, more, asked) in [
+        ("defaults", &[][..], false),
+        ("shared", &GOES, false),
+        ("small", &[], true),
+        ("defaults", &GOES, true),
+    ] {
+        let all = documents(&text(set, more)?)?;
+        let jobs = all.iter().filter(|object| object["kind"] == "Job").count();
+        ensure!(jobs == usize::from(asked), "{set} {more:?}: {jobs} jobs");
+    }
+    let shown = ["--show-only", "templates/leave.yaml"];
+    insta::assert_snapshot!("leave", text("closed", &[&GOES[..], &shown].concat())?);
+    Ok(())
+}
+
+#[test]
+fn the_controller_understands_what_it_is_asked_before_definitions_go() -> Result<()> {
+    for (value, wanted) in [("Refuse", Objects::Refuse), ("Orphan", Objects::Orphan)] {
+        let value = format!("crds.onUninstall={value}");
+        let flags = [
+            "--set",
+            "controller.extraArgs={--lease-name=l}",
+            "--set",
+            &value,
+        ];
+        let all = documents(&text("small", &flags)?)?;
+        let job = all.iter().find(|object| object["kind"] == "Job");
+        let pod = &job.context("a Job")?["spec"]["template"]["spec"];
+        let flags = pod["containers"][0]["args"].as_array().context("flags")?;
+        let flags = flags.iter().filter_map(Value::as_str).map(str::to_owned);
+        let line = Line::try_parse_from(["bb-controller".to_owned()].into_iter().chain(flags))?;
+        ensure!(line.args.lease_name == "l", "{line:?}");
+        let Some(Once::Leave(leave)) = line.once else {
+            anyhow::bail!("it would work: {:?}", line.args);
+        };
+        ensure!(
+            leave.objects == wanted && leave.release == "bitbuilder",
+            "{leave:?}"
+        );
+        ensure!(leave.revision == 1, "{leave:?}");
     }
     Ok(())
 }

@@ -126,8 +126,12 @@ fn the_page_and_the_schema_say_of_each_value_what_its_comment_says() -> Result<(
 }
 
 /// Values that are wrong, and what has to be in the answer: where it is, and what would be right.
-const WRONG: [(&str, &[&str]); 16] = [
+const WRONG: [(&str, &[&str]); 17] = [
     ("replicaCount=2", &["replicaCount", "not allowed"]),
+    (
+        "crds.onUninstall=delete",
+        &["/crds/onUninstall", "'Refuse', 'Orphan'"],
+    ),
     ("replicas=two", &["/replicas", "want integer"]),
     ("replicas=12", &["/replicas", "want 9"]),
     (
