@@ -1,6 +1,6 @@
 # Turns a verb into the script that does it; see scripts/ for what each does.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down demo-helm image test check bench scale sweep
+.PHONY: help demo demo-down demo-helm image test check bench scale sweep upgrade
 
 help:
 	@echo 'make demo       build, start a lab on this machine, apply examples/acme, show what came of it'
@@ -12,6 +12,7 @@ help:
 	@echo 'make bench      measure what docs/figures.md promises'
 	@echo 'make scale      the same with thousands of objects; ONLY=NAME for one scenario'
 	@echo 'make sweep      kill the controller around every call that it makes in a life of a tenant'
+	@echo 'make upgrade    from the commit before to this tree and back with 1,000 objects; FROM=REF'
 	@echo
 	@echo 'Caches lie in $${BB_CACHE:-~/.cache/bitbuilder}: a second clone is quick.'
 
@@ -41,3 +42,6 @@ scale:
 
 sweep:
 	@scripts/sweep.sh
+
+upgrade:
+	@FROM=$(FROM) OBJECTS=$(OBJECTS) scripts/upgrade.sh

@@ -28,6 +28,11 @@ if [[ $# -eq 0 ]]; then
     export BB_WHOLE=1
     set -- --workspace
 fi
+# One of them starts the controller of the commit before. It is built first: of programs of one name
+# in a folder the last one stays.
+if [[ -n ${BB_WHOLE:-} || " $* " == *" bb-tests "* ]] && scripts/upgrade.sh --commit >/dev/null 2>&1; then
+    scripts/upgrade.sh --build
+fi
 # The tests start the programs, so all of them are built, whatever tests are asked for.
 cargo build --workspace --all-targets
 

@@ -2,10 +2,12 @@
 
 pub mod figures;
 pub mod machines;
+pub mod narrowed;
 pub mod rights;
 pub mod scale;
 pub mod site;
 pub mod sweep;
 pub mod trace;
+pub mod upgrade;
 
 pub use site::{Site, SiteOptions, documents};

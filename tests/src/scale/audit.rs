@@ -31,6 +31,8 @@ pub struct Requests {
     pub watches: BTreeMap<String, usize>,
     /// Single objects that were read, by resource.
     pub reads: BTreeMap<String, usize>,
+    /// Requests that the rules of RBAC do not allow.
+    pub forbidden: usize,
 }
 
 impl Audit {
@@ -105,6 +107,9 @@ impl Requests {
         };
         let uri = event["requestURI"].as_str().unwrap_or_default();
         let done = event["stage"] == "ResponseComplete";
+        if done && event["annotations"]["authorization.k8s.io/decision"] == "forbid" {
+            self.forbidden += 1;
+        }
         match event["verb"].as_str().unwrap_or_default() {
             // A watch is told of when it begins, all else when it ends.
             "watch" if !done => {
@@ -156,6 +161,7 @@ impl Requests {
         into(&mut self.lists, other.lists);
         into(&mut self.watches, other.watches);
         into(&mut self.reads, other.reads);
+        self.forbidden += other.forbidden;
         for (key, count) in other.writes {
             *self.writes.entry(key).or_default() += count;
         }

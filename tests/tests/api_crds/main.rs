@@ -1,5 +1,6 @@
 //! The definitions on a real API server: what it takes, what it refuses and with which words.
 
+mod before;
 mod immutable;
 mod objects;
 mod refused;
