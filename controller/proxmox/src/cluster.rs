@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bb_wire::{Gate, Rate};
+use bb_wire::{Gate, Observer, Rate, Request};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Client;
 use reqwest::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
 use serde_json::Value;
 use tokio::sync::Mutex as AsyncMutex;
-use tracing::debug;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span, debug, info, info_span};
 
 use crate::endpoint::{Credentials, Endpoint};
 use crate::error::{Class, ClusterError};
@@ -54,22 +55,6 @@ struct Ticket {
     cookie: HeaderValue,
     csrf: HeaderValue,
     since: Instant,
-}
-
-/// Is told of every request.
-pub type Observer = Arc<dyn Fn(&Request) + Send + Sync>;
-
-/// A request that was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// The method and the path with its variable parts as words: `GET /cluster/resources`.
-    pub name: &'static str,
-    /// Whether it may change something.
-    pub write: bool,
-    /// The status of the answer, 0 where there was none.
-    pub status: u16,
-    /// How long the answer took.
-    pub took: Duration,
 }
 
 impl Cluster {
@@ -231,7 +216,20 @@ impl Inner {
             });
         }
         let begun = Instant::now();
-        let sent = transport::send(&self.client, base, call, headers, deadline).await;
+        let span = info_span!(
+            "cluster request",
+            call = call.name,
+            base,
+            path = call.path,
+            status = Empty
+        );
+        let sent = async {
+            let sent = transport::send(&self.client, base, call, headers, deadline).await;
+            Span::current().record("status", sent.status);
+            Self::log(base, call, &sent, begun.elapsed());
+            sent
+        };
+        let sent = sent.instrument(span).await;
         self.gate.answered(sent.status, sent.retry_after.as_deref());
         let request = Request {
             name: call.name,
@@ -248,10 +246,20 @@ impl Inner {
         if let Some(observer) = &self.observer {
             observer(&request);
         }
-        let error = sent.result.as_ref().err().map(ToString::to_string);
-        let (path, millis) = (&call.path, request.took.as_millis());
-        debug!(method = %call.method, %base, %path, status = sent.status, millis, error, "sent");
         sent
+    }
+
+    /// Tells of a request: of one that may have changed something always, of others to who wants
+    /// to know everything.
+    fn log(base: &str, call: &Call, sent: &Sent, took: Duration) {
+        let error = sent.result.as_ref().err().map(ToString::to_string);
+        let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let (method, path, status) = (&call.method, &call.path, sent.status);
+        if call.class() == Class::Write {
+            info!(%method, base, path, status, ms, error, "sent");
+        } else {
+            debug!(%method, base, path, status, ms, error, "sent");
+        }
     }
 
     async fn headers(

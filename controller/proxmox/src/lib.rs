@@ -15,8 +15,8 @@ mod rights;
 mod tasks;
 mod transport;
 
-pub use bb_wire::{Rate, Secret, Trust};
-pub use cluster::{Cluster, Observer, Request};
+pub use bb_wire::{Observer, Rate, Request, Secret, Trust};
+pub use cluster::Cluster;
 pub use driver::{Driver, PassError};
 pub use endpoint::{Credentials, Deadlines, Endpoint};
 pub use error::{ClusterError, Retry};

@@ -14,7 +14,7 @@ mod router;
 mod text;
 mod transport;
 
-pub use bb_wire::{Rate, Secret, Trust};
+pub use bb_wire::{Observer, Rate, Request, Secret, Trust};
 pub use debt::Ledger;
 pub use driver::{Driver, Moment, Next, Pass};
 pub use endpoint::{Counts, Done, Endpoint, Facts, Limits};

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use bb_wire::{Mandate, Rate};
+use bb_wire::{Mandate, Observer, Rate};
 use reqwest::Method;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
+use tracing::Instrument as _;
 
 use crate::debt::{Debt, Ledger};
 use crate::endpoint::{Counts, Done, Endpoint, Facts, Limits};
@@ -84,6 +85,13 @@ impl Router {
     pub fn keeping(self, ledger: Arc<dyn Ledger>, owed: bool) -> Self {
         let debt = Some(Arc::new(Debt::new(ledger, owed)));
         Self { debt, ..self }
+    }
+
+    /// The same client, which tells `observer` of every request.
+    #[must_use]
+    pub fn observed(self, observer: Observer) -> Self {
+        self.transport.tell(observer);
+        self
     }
 
     /// Whether it is recorded that the router runs, or may run, what it has not saved.
@@ -279,11 +287,12 @@ impl Router {
         let turn = Arc::clone(&self.turn).lock_owned().await;
         let transport = Arc::clone(&self.transport);
         let asks = call.path;
-        let sent = tokio::spawn(async move {
+        let exchange = async move {
             let reply = transport.exchange(call).await;
             drop(turn);
             reply
-        });
+        };
+        let sent = tokio::spawn(exchange.in_current_span());
         sent.await.unwrap_or_else(|error| {
             Err(RouterError::Unknown {
                 text: format!("{asks} was given up: {error}"),

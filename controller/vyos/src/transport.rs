@@ -1,12 +1,15 @@
 //! Turns one call into one request and its reply, or into what the loss of the reply means.
 
 use std::error::Error;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bb_wire::{Distrusted, Gate, Mandate, Rate, Secret};
+use bb_wire::{Distrusted, Gate, Mandate, Observer, Rate, Request, Secret, trace};
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, Method};
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span, debug, info, info_span};
 
 use crate::endpoint::{Counts, Endpoint, Limits, base_url};
 use crate::error::RouterError;
@@ -22,6 +25,7 @@ pub(crate) struct Transport {
     sent: Sent,
     gate: Gate,
     mandate: Mandate,
+    observer: OnceLock<Observer>,
 }
 
 #[derive(Default)]
@@ -87,12 +91,18 @@ impl Transport {
             sent: Sent::default(),
             gate: Gate::default(),
             mandate,
+            observer: OnceLock::new(),
         })
     }
 
     /// How fast it is asked from now on.
     pub(crate) fn pace(&self, rate: Rate) {
         self.gate.set(rate);
+    }
+
+    /// Has every request told to `observer`; the first who asks is told.
+    pub(crate) fn tell(&self, observer: Observer) {
+        let _ = self.observer.set(observer);
     }
 
     /// How people call the router.
@@ -151,6 +161,16 @@ impl Transport {
             .client
             .request(method, format!("{}{path}", self.url))
             .timeout(deadline);
+        let span = info_span!(
+            "router request",
+            router = self.name,
+            call = path,
+            status = Empty
+        );
+        // Nobody there looks at it; who reads the log of a proxy, or of the lab, finds the pass by it.
+        if let Some(header) = span.in_scope(trace::header) {
+            request = request.header("traceparent", header);
+        }
         if let Some(body) = body {
             let form = "application/x-www-form-urlencoded";
             request = request.header(CONTENT_TYPE, form).body(body);
@@ -164,14 +184,43 @@ impl Transport {
             let bytes = response.bytes().await?;
             Ok((status, String::from_utf8_lossy(&bytes).into_owned()))
         };
-        let answer: Result<(u16, String), reqwest::Error> = answer.await;
+        let told = async {
+            let answer: Result<(u16, String), reqwest::Error> = answer.await;
+            self.told(
+                path,
+                answer.as_ref().map_or(0, |(status, _)| *status),
+                begun,
+                sent,
+            );
+            answer
+        };
+        let answer = told.instrument(span).await;
         let took = begun.elapsed();
-        let status = answer.as_ref().map_or(0, |(status, _)| *status);
-        let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        tracing::debug!(router = %self.name, path, status, ms, bytes = sent, "asked");
         match answer {
             Ok((status, body)) => Ok(Reply { status, body, sent }),
             Err(error) => Err(self.lost(&error, path, took)),
+        }
+    }
+
+    /// Tells of a request: of one that may have changed something always, of others to who wants
+    /// to know everything.
+    fn told(&self, name: &'static str, status: u16, begun: Instant, bytes: usize) {
+        Span::current().record("status", status);
+        let write = changes(name);
+        let took = begun.elapsed();
+        let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        if write {
+            info!(router = self.name, path = name, status, ms, bytes, "asked");
+        } else {
+            debug!(router = self.name, path = name, status, ms, bytes, "asked");
+        }
+        if let Some(observer) = self.observer.get() {
+            observer(&Request {
+                name,
+                write,
+                status,
+                took,
+            });
         }
     }
 

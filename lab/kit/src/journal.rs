@@ -19,6 +19,9 @@ pub struct Entry {
     /// What the caller calls its program: the header `User-Agent`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub agent: String,
+    /// The pass that the call is part of, where the caller says: the header `traceparent`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub trace: String,
     /// The HTTP method, or `COMMIT` and the like for what is not a call.
     pub method: String,
     /// The path without its query.
@@ -120,6 +123,7 @@ mod tests {
             target: "r1".into(),
             caller: "127.0.0.1".into(),
             agent: "curl/8".into(),
+            trace: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00".into(),
             method: "POST".into(),
             path: "/configure".into(),
             body: serde_json::json!({"op": "set"}),

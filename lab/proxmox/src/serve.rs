@@ -75,6 +75,7 @@ impl Lab {
             target: self.name.clone(),
             caller: known.caller,
             agent: request.header("user-agent").unwrap_or_default().to_owned(),
+            trace: request.header("traceparent").unwrap_or_default().to_owned(),
             method,
             path,
             body,

@@ -144,6 +144,7 @@ impl Api {
             target: self.router.name.clone(),
             caller: self.who(&request, &sent),
             agent: request.header("user-agent").unwrap_or_default().to_owned(),
+            trace: request.header("traceparent").unwrap_or_default().to_owned(),
             method: request.method.to_string(),
             path: request.path.clone(),
             body: shown,

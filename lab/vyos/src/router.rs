@@ -360,6 +360,7 @@ impl Router {
             target: self.name.clone(),
             caller: caller.to_owned(),
             agent: String::new(),
+            trace: String::new(),
             method: "COMMIT".to_owned(),
             path: "/configure".to_owned(),
             body: json!(committed.said),
