@@ -3,26 +3,37 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 
+use crate::guards::{Guards, Verdict};
 use crate::metrics::Metrics;
 
 /// What text metrics are, as Prometheus wants it said.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
 /// What is asked of a process from outside.
 #[derive(Clone)]
 pub(crate) struct Answers {
+    /// Who asks whether somebody may read the metrics; none where all may.
+    pub(crate) guards: Option<Arc<Guards>>,
     pub(crate) metrics: Arc<Metrics>,
     /// Whether every cache has been filled once. A process that waits to lead is as ready as
     /// one that leads: nothing is sent to either.
@@ -35,27 +46,67 @@ pub(crate) struct Answers {
 pub(crate) async fn serve(answers: Answers, at: SocketAddr) -> anyhow::Result<()> {
     let listener = TcpListener::bind(at).await;
     let listener = listener.with_context(|| format!("cannot listen on {at} for --metrics"))?;
-    tracing::info!(address = %listener.local_addr()?, "metrics are at /metrics");
+    let tls = match &answers.guards {
+        Some(_) => Some(own_certificate()?),
+        None => None,
+    };
+    tracing::info!(address = %listener.local_addr()?, tls = tls.is_some(), "metrics are at /metrics");
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             continue;
         };
-        let answers = answers.clone();
+        let (answers, tls) = (answers.clone(), tls.clone());
         tokio::spawn(async move {
-            let service = service_fn(|request: Request<Incoming>| {
-                let answer = answers.answer(request.method(), request.uri().path());
-                async move { Ok::<_, Infallible>(answer) }
-            });
-            let connection = hyper::server::conn::http1::Builder::new();
-            // Who hangs up gets no answer, and that is all.
-            let _ = connection
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
+            let Some(tls) = tls else {
+                return answers.converse(stream).await;
+            };
+            if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+                answers.converse(stream).await;
+            }
         });
     }
 }
 
+/// TLS with a certificate that signs itself and that nobody else has: it keeps a token from who
+/// listens, and tells nobody that this is the controller.
+fn own_certificate() -> anyhow::Result<TlsAcceptor> {
+    let names = vec!["bitbuilder-controller".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names);
+    let made = made.context("cannot make a certificate for --metrics-auth")?;
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key.into());
+    let config = config.context("cannot use a certificate of our own for --metrics-auth")?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
 impl Answers {
+    async fn converse(&self, stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let service = service_fn(|request: Request<Incoming>| async move {
+            let (method, path) = (request.method(), request.uri().path());
+            let answer = match self.refusal(path, request.headers()).await {
+                Some(refusal) => refusal,
+                None => self.answer(method, path),
+            };
+            Ok::<_, Infallible>(answer)
+        });
+        let connection = hyper::server::conn::http1::Builder::new();
+        // Who hangs up gets no answer, and that is all.
+        let _ = connection
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
+    }
+
+    /// What is said to who may not read the metrics. The kubelet has no token, and what it asks
+    /// for tells next to nothing.
+    async fn refusal(&self, path: &str, headers: &HeaderMap) -> Option<Response<Full<Bytes>>> {
+        let guards = self.guards.as_ref().filter(|_| path == "/metrics")?;
+        let header = headers.get(AUTHORIZATION);
+        let header = header.and_then(|value| value.to_str().ok());
+        refused(guards.judge(header, path).await)
+    }
+
     fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
         if method != Method::GET {
             return response(
@@ -92,6 +143,30 @@ impl Answers {
     }
 }
 
+fn refused(verdict: Verdict) -> Option<Response<Full<Bytes>>> {
+    let (status, text) = match verdict {
+        Verdict::May => return None,
+        Verdict::Nobody => (
+            StatusCode::UNAUTHORIZED,
+            "a token that the API knows is needed: Authorization: Bearer TOKEN\n",
+        ),
+        Verdict::MayNot => (
+            StatusCode::FORBIDDEN,
+            "you may not get /metrics: the ClusterRole bitbuilder-metrics gives that right\n",
+        ),
+        Verdict::Unclear => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the API cannot be asked who you are; try again\n",
+        ),
+    };
+    let mut response = response(status, TEXT, text.to_owned());
+    if verdict == Verdict::Nobody {
+        let scheme = HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+    }
+    Some(response)
+}
+
 fn response(status: StatusCode, kind: &'static str, text: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = status;
@@ -109,6 +184,7 @@ mod tests {
         let (full, seen) = watch::channel(false);
         let (_lead, leads) = watch::channel(false);
         let answers = Answers {
+            guards: None,
             metrics: Arc::default(),
             full: seen,
             leads,
@@ -122,5 +198,14 @@ mod tests {
         assert_eq!(status("/"), StatusCode::NOT_FOUND);
         let refused = answers.answer(&Method::POST, "/metrics").status();
         assert_eq!(refused, StatusCode::METHOD_NOT_ALLOWED);
+    }
+
+    #[test]
+    fn who_may_not_read_is_told_what_is_missing() {
+        let of = |verdict| refused(verdict).map(|response| response.status().as_u16());
+        assert_eq!(of(Verdict::May), None);
+        assert_eq!(of(Verdict::Nobody), Some(401));
+        assert_eq!(of(Verdict::MayNot), Some(403));
+        assert_eq!(of(Verdict::Unclear), Some(503));
     }
 }

@@ -1,6 +1,7 @@
 //! Turns decisions into requests to the Kubernetes API, each with a deadline.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -17,7 +18,9 @@ use kube::{Api, Client, Config, ResourceExt as _};
 use serde_json::{Value, json};
 
 use crate::args::Args;
+use crate::asked::Witnessed;
 use crate::gate::{Gate, Mandated};
+use crate::metrics::Metrics;
 
 /// The name under which our fields are managed.
 pub(crate) const MANAGER: &str = "bitbuilder-controller";
@@ -31,6 +34,8 @@ pub(crate) struct Clients {
     pub(crate) watch: Client,
     pub(crate) request: Client,
     pub(crate) lease: Client,
+    /// For questions that a process asks that does not lead, too.
+    pub(crate) review: Client,
     /// Until when this process may write.
     pub(crate) mandate: Mandate,
 }
@@ -110,7 +115,11 @@ pub(crate) async fn call<T>(
 }
 
 impl Clients {
-    pub(crate) async fn connect(args: &Args, mandate: Mandate) -> anyhow::Result<Self> {
+    pub(crate) async fn connect(
+        args: &Args,
+        mandate: Mandate,
+        metrics: &Arc<Metrics>,
+    ) -> anyhow::Result<Self> {
         let config = match &args.kubeconfig {
             Some(path) => {
                 let file = kube::config::Kubeconfig::read_from(path)
@@ -132,20 +141,30 @@ impl Clients {
         watch.default_retry = false;
         let mut lease = config.clone();
         lease.default_retry = false;
+        let review = lease.clone();
         let mut request = config;
         // A retry of the client's own would hold a pass for minutes; passes retry.
         request.default_retry = false;
         request.read_timeout = Some(DEADLINE);
         // Else the time that a connection was idle counts, and the next request fails early.
         request.reset_reader_on_write = true;
+        let witnessed = Witnessed(Arc::clone(metrics));
         Ok(Self {
             watch: Client::try_from(watch).context("cannot make a client for watches")?,
             request: ClientBuilder::try_from(request)
                 .context("cannot make a client for requests")?
                 .with_layer(&Mandated(mandate.clone()))
                 .with_layer(&Gate::default())
+                .with_layer(&witnessed)
                 .build(),
-            lease: Client::try_from(lease).context("cannot make a client for the lease")?,
+            lease: ClientBuilder::try_from(lease)
+                .context("cannot make a client for the lease")?
+                .with_layer(&witnessed)
+                .build(),
+            review: ClientBuilder::try_from(review)
+                .context("cannot make a client for reviews of tokens")?
+                .with_layer(&witnessed)
+                .build(),
             mandate,
         })
     }

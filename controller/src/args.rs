@@ -4,10 +4,18 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context as _;
+use bb_wire::trace::Numbers;
 use clap::{Parser, Subcommand, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use tracing::Metadata;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::FilterFn;
+use tracing_subscriber::prelude::*;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
+use crate::export::{self, Export};
 use crate::leave::Leave;
+use crate::lines::Marked;
 
 /// Drives VyOS routers and Proxmox VE clusters from the resources of bitbuilder.cloud.
 #[derive(Parser, Clone, Debug)]
@@ -94,6 +102,21 @@ pub struct Args {
     #[arg(long, env = "BB_METRICS")]
     pub metrics: Option<SocketAddr>,
 
+    /// Answers `/metrics` to those only whose bearer token the API knows and who may `get` that
+    /// path, and speaks TLS, with a certificate of its own, at that address.
+    #[arg(long, env = "BB_METRICS_AUTH", requires = "metrics")]
+    pub metrics_auth: bool,
+
+    /// Where to send traces, as OTLP over HTTP, such as `http://collector:4318`; without it
+    /// nowhere. `OTEL_EXPORTER_OTLP_HEADERS` gives headers to send along.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_parser = collector)]
+    pub otlp_endpoint: Option<String>,
+
+    /// The certificate, in PEM, of who signed that of the collector; without it those that the
+    /// system trusts.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_CERTIFICATE")]
+    pub otlp_certificate: Option<PathBuf>,
+
     /// The form of log lines.
     #[arg(long, value_enum, default_value_t = LogForm::Text)]
     pub log: LogForm,
@@ -108,18 +131,58 @@ pub enum LogForm {
     Json,
 }
 
+/// Lets pass our own spans, whatever is logged, and nothing else.
+fn ours() -> FilterFn {
+    fn ours(of: &Metadata<'_>) -> bool {
+        of.is_span() && of.target().starts_with("bb_")
+    }
+    FilterFn::new(ours as fn(&Metadata<'_>) -> bool).with_max_level_hint(LevelFilter::INFO)
+}
+
+fn collector(text: &str) -> Result<String, String> {
+    let rest = text
+        .strip_prefix("http://")
+        .or_else(|| text.strip_prefix("https://"));
+    match rest {
+        Some(rest) if !rest.is_empty() => Ok(text.to_owned()),
+        // Not repeated: a user and a password may stand in it.
+        _ => Err("it must be http://HOST:PORT or https://HOST:PORT".to_owned()),
+    }
+}
+
 impl Args {
-    /// Starts logging to standard error; `RUST_LOG` says how much.
-    pub fn start_log(&self) {
+    /// Starts logging to standard error; `RUST_LOG` says how much. And sends traces, where that
+    /// was asked for: what is returned sends the last of them.
+    ///
+    /// # Errors
+    /// The collector cannot be spoken to as the flags have it.
+    pub fn start_log(&self) -> anyhow::Result<Option<Export>> {
         let filter = EnvFilter::try_from_default_env()
             .unwrap_or_else(|_| EnvFilter::new("info,kube_client=warn,kube_runtime=warn"));
-        let builder = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr);
-        match self.log {
-            LogForm::Text => builder.with_ansi(false).init(),
-            LogForm::Json => builder.json().init(),
-        }
+        let (spans, export) = export::to_collector(self)?.unzip();
+        let numbers = Numbers::new(rand::random, spans.is_some()).with_filter(ours());
+        let lines = fmt::layer().with_ansi(false).with_writer(std::io::stderr);
+        let lines: Box<dyn Layer<_> + Send + Sync> = match self.log {
+            LogForm::Text => {
+                let json = false;
+                lines
+                    .map_event_format(|inner| Marked { inner, json })
+                    .boxed()
+            }
+            LogForm::Json => {
+                let (json, lines) = (true, lines.json());
+                lines
+                    .map_event_format(|inner| Marked { inner, json })
+                    .boxed()
+            }
+        };
+        Registry::default()
+            .with(numbers)
+            .with(spans.map(|spans| spans.with_filter(ours())))
+            .with(lines.with_filter(filter))
+            .try_init()
+            .context("cannot start the log")?;
+        Ok(export)
     }
 
     /// The name of this process, which no other has.

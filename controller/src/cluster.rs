@@ -1,6 +1,7 @@
 //! The pass over a cluster: the driver looks, plans and acts; its report goes on the board.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bb_core::drift::follow;
@@ -9,12 +10,13 @@ use bb_core::proxmox::model::{Desired, PassReport};
 use bb_crds::Provider;
 use bb_crds::ids::Vmid;
 use bb_crds::provider::Proxmox;
-use bb_proxmox::{Cluster, ClusterError, Driver, PassError, Uses};
+use bb_proxmox::{Cluster, ClusterError, Driver, Observer, PassError, Request, Uses};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
+use crate::measures::Over;
 use crate::metrics::Kind;
-use crate::pass::{PassFailed, rate, settled};
+use crate::pass::{After, PassFailed, rate, settled};
 use crate::secrets;
 use crate::shared::Shared;
 
@@ -39,11 +41,11 @@ pub(crate) async fn pass(
     provider: &Provider,
     spec: &Proxmox,
     session: &mut ClusterSession,
-) -> Result<Duration, PassFailed> {
+) -> Result<After, PassFailed> {
     let Some(desired) = shared.asked_of_cluster(name) else {
-        return Ok(settled(shared));
+        return Ok(After::Settled(settled(shared)));
     };
-    if let Err(contact) = session.connect(shared, spec).await {
+    if let Err(contact) = session.connect(shared, name, spec).await {
         return Err(no_contact(shared, name, contact));
     }
     if let Some((_, driver)) = &session.connected {
@@ -67,13 +69,16 @@ pub(crate) async fn pass(
         }
     };
     let Some((_, driver)) = &mut session.connected else {
-        return Ok(settled(shared));
+        return Ok(After::Settled(settled(shared)));
     };
     match driver.pass(&desired).await {
         Ok(report) => {
             shared.breakers.closed(name);
             let settled = settled(shared);
-            let next = driver.due().map_or(settled, |due| due.min(settled));
+            let next = match driver.due() {
+                Some(due) => After::Soon(due.min(settled)),
+                None => After::Settled(settled),
+            };
             let mut outcome = outcome(&desired, report);
             outcome.version = Some(driver.cluster().version().to_owned());
             outcome.missing = missing;
@@ -146,7 +151,12 @@ impl ClusterSession {
         self.rights = None;
     }
 
-    async fn connect(&mut self, shared: &Shared, spec: &Proxmox) -> Result<(), Contact> {
+    async fn connect(
+        &mut self,
+        shared: &Shared,
+        name: &str,
+        spec: &Proxmox,
+    ) -> Result<(), Contact> {
         if self
             .connected
             .as_ref()
@@ -158,7 +168,11 @@ impl ClusterSession {
         let endpoint = secrets::cluster(shared, spec)
             .await
             .map_err(|error| Contact::Unauthorized(error.to_string()))?;
-        let cluster = Cluster::connect(endpoint)
+        let (metrics, named) = (Arc::clone(&shared.metrics), name.to_owned());
+        let observer: Observer = Arc::new(move |request: &Request| {
+            metrics.measures.requested(&named, Over::cluster, request);
+        });
+        let cluster = Cluster::observed(endpoint, Some(observer))
             .await
             .map_err(|error| contact_of(&error))?;
         // What was under way is learned anew from the cluster.

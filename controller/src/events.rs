@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bb_core::status::Note;
+use bb_wire::trace::{self, Ids};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use kube::runtime::events::Recorder;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, info_span};
 
 use crate::api::{self, Place};
 
@@ -30,6 +32,8 @@ struct Told {
     place: Place,
     uid: Option<String>,
     note: Note,
+    /// The pass that tells it.
+    cause: Option<Ids>,
 }
 
 /// The events that wait to be published.
@@ -58,7 +62,13 @@ impl Events {
 
     /// Has an event published, soon, and waits for nothing.
     pub(crate) fn tell(&self, place: Place, uid: Option<String>, note: Note) {
-        let full = self.send.try_send(Told { place, uid, note }).is_err();
+        let told = Told {
+            place,
+            uid,
+            note,
+            cause: trace::current(),
+        };
+        let full = self.send.try_send(told).is_err();
         if full && !self.full.swap(full, Ordering::Relaxed) {
             tracing::warn!("more events than can be published: some are left off");
         }
@@ -80,7 +90,10 @@ impl Events {
         let mut under_way = FuturesUnordered::new();
         let publish = |told: Told| {
             let recorder = &recorder;
+            let span = info_span!("event", reason = told.note.reason.as_str());
+            trace::follows(&span, told.cause.as_slice());
             async move { api::publish(recorder, &told.place, told.uid, &told.note).await }
+                .instrument(span)
         };
         loop {
             tokio::select! {

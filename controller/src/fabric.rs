@@ -16,9 +16,12 @@ use bb_core::tally::tally;
 use bb_core::world::{World, uid};
 use bb_core::writes::{Writes, order};
 use bb_core::{proxmox, vyos};
+use bb_wire::trace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
+use tracing::field::Empty;
+use tracing::{Instrument as _, info_span};
 
 use crate::api::ApiError;
 use crate::backoff::Version;
@@ -57,7 +60,7 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) -> anyhow:
         let rest = next.breath.saturating_sub(ended.elapsed());
         tokio::time::sleep(rest.max(DEBOUNCE)).await;
         next.turn += 1;
-        let failure = pass(&shared, &mut next).await;
+        let failure = numbered(&shared, &mut next).await;
         // With what the pass wrote, which the caches have at once.
         shared.metrics.tallied(&tally(&shared.stores.world()));
         ended = Instant::now();
@@ -99,6 +102,19 @@ async fn rested(shared: &Shared) {
         Some(due) => tokio::time::sleep_until(due.into()).await,
         None => std::future::pending().await,
     }
+}
+
+/// One pass, as what follows from those that asked for it.
+async fn numbered(shared: &Shared, next: &mut Next) -> Option<ApiError> {
+    let span = info_span!("pass over objects", turn = next.turn, result = Empty);
+    trace::follows(&span, &shared.take_causes());
+    let begun = Instant::now();
+    let failure = pass(shared, next).instrument(span.clone()).await;
+    let result = if failure.is_none() { "done" } else { "failed" };
+    span.record("result", result);
+    let measures = &shared.metrics.measures;
+    measures.decided(begun.elapsed(), failure.is_none());
+    failure
 }
 
 /// One pass. Gives the error that shows that the API itself is not well.

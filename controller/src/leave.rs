@@ -1,5 +1,7 @@
 //! Turns the end of a release into definitions that may go: no object is there, or all are let go of.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, bail};
 use bb_core::leave::{KINDS, Release, refusal, without_ours, without_tenants};
 use bb_crds::{FINALIZER, GROUP, VERSION};
@@ -70,7 +72,7 @@ pub async fn run(
 ) -> anyhow::Result<Verdict> {
     let me = format!("leave_{:08x}", rand::random::<u32>());
     let mandate = Mandate::new(me.clone());
-    let clients = Clients::connect(args, mandate.clone()).await?;
+    let clients = Clients::connect(args, mandate.clone(), &Arc::default()).await?;
     let objects = list(&clients.request).await?;
     if objects.is_empty() {
         writeln!(out, "no object is left: the definitions may go").context("cannot write")?;

@@ -6,17 +6,22 @@
 mod answers;
 mod api;
 pub mod args;
+mod asked;
 mod backoff;
 mod cache;
 mod cluster;
 mod credentials;
 mod debts;
 mod events;
+mod export;
 mod fabric;
 mod gate;
+mod guards;
 mod kept;
 mod lead;
 pub mod leave;
+mod lines;
+mod measures;
 mod metrics;
 mod namespaces;
 mod pass;
@@ -53,12 +58,14 @@ const DRAIN: Duration = Duration::from_secs(25);
 pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
     let me = args.name();
     let mandate = Mandate::new(me.clone());
-    let clients = api::Clients::connect(&args, mandate.clone()).await?;
+    let metrics = Arc::<metrics::Metrics>::default();
+    let clients = api::Clients::connect(&args, mandate.clone(), &metrics).await?;
     let installation = api::installation(&clients.request)
         .await
         .context("cannot read the namespace kube-system, whose UID names this installation")?;
     tracing::info!(installation, me, "connected");
-    let stores = stores::Stores::new(clients.watch.clone(), args.watch_timeout());
+    let watched = Arc::clone(&metrics.measures.watched);
+    let stores = stores::Stores::new(clients.watch.clone(), args.watch_timeout(), watched);
     let lead = args
         .leader_elect
         .then(|| lead::Lead::new(clients.lease.clone(), &args, me, mandate.clone()));
@@ -67,6 +74,7 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
         clients,
         installation,
         stores.readers(),
+        metrics,
     ));
     let watches = stores.run(shared.fabric_bell()).boxed();
     let (full, is_full) = tokio::sync::watch::channel(false);
@@ -77,7 +85,12 @@ pub async fn run(args: Args, stop: CancellationToken) -> anyhow::Result<()> {
             tokio::sync::watch::channel(true).1
         }
     };
+    let guards = shared.args.metrics_auth.then(|| {
+        let client = shared.clients.review.clone();
+        Arc::new(guards::Guards::new(client))
+    });
     let answers = answers::Answers {
+        guards,
         metrics: Arc::clone(&shared.metrics),
         full: is_full,
         leads: leads.clone(),

@@ -19,7 +19,7 @@ const STAYS: u8 = 3;
 
 fn main() -> anyhow::Result<ExitCode> {
     let Line { args, once } = Line::parse();
-    args.start_log();
+    let export = args.start_log()?;
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .ok()
@@ -34,10 +34,14 @@ fn main() -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    match once {
+    let result = match once {
         Some(Once::Leave(leave)) => runtime.block_on(leaves(&args, &leave)),
         None => runtime.block_on(works(args)).map(|()| ExitCode::SUCCESS),
+    };
+    if let Some(export) = export {
+        export.close();
     }
+    result
 }
 
 /// Says whether the definitions may go, and is done.

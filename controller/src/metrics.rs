@@ -11,6 +11,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::measures::Measures;
+
 /// What is counted.
 #[derive(Default)]
 pub(crate) struct Metrics {
@@ -21,6 +23,8 @@ pub(crate) struct Metrics {
     requests: Family<Of, Counter>,
     objects: Family<OfReadiness, Gauge>,
     leader: Gauge,
+    /// How well the controller itself does.
+    pub(crate) measures: Measures,
 }
 
 /// A Provider.
@@ -126,6 +130,7 @@ impl Metrics {
         self.orphans.remove(&of(provider));
         self.guarded.remove(&of(provider));
         self.requests.remove(&of(provider));
+        self.measures.forget(provider);
         for kind in [Kind::Tenant, Kind::Network, Kind::Instance, Kind::Volume] {
             let provider = provider.to_owned();
             self.drift.remove(&OfKind { kind, provider });
@@ -156,6 +161,7 @@ impl Metrics {
             "Whether this process is the one that works",
             leader,
         );
+        self.measures.tell(&mut all);
         all
     }
 

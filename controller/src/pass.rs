@@ -8,6 +8,15 @@ use bb_wire::Rate;
 
 use crate::shared::Shared;
 
+/// When the next pass over a target is due.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum After {
+    /// There is nothing to do; it is looked at again after this long.
+    Settled(Duration),
+    /// Something is under way, or left to do.
+    Soon(Duration),
+}
+
 /// Why a pass over a target ended early. What went wrong is on the board, for the objects'
 /// conditions; here it only decides when to come back.
 #[derive(Debug, thiserror::Error)]

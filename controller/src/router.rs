@@ -13,14 +13,15 @@ use bb_core::vyos::refusals::Pauses;
 use bb_core::vyos::{Desired, Lines};
 use bb_crds::Provider;
 use bb_crds::provider::{ManagementPolicy, Vyos};
-use bb_vyos::{Driver, Moment, Next, Router, RouterError};
+use bb_vyos::{Driver, Moment, Next, Request, Router, RouterError};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::debts;
+use crate::measures::Over;
 use crate::metrics::Kind;
-use crate::pass::{PassFailed, rate, settled};
+use crate::pass::{After, PassFailed, rate, settled};
 use crate::secrets;
 use crate::shared::Shared;
 
@@ -64,12 +65,12 @@ pub(crate) async fn pass(
     provider: &Provider,
     spec: &Vyos,
     session: &mut RouterSession,
-) -> Result<Duration, PassFailed> {
+) -> Result<After, PassFailed> {
     let Some(desired) = shared.asked_of_router(name) else {
-        return Ok(settled(shared));
+        return Ok(After::Settled(settled(shared)));
     };
     if let Some(wait) = session.arriving(&desired) {
-        return Ok(wait);
+        return Ok(After::Soon(wait));
     }
     let router = match session.connect(shared, name, spec).await {
         Ok(router) => router,
@@ -124,9 +125,9 @@ pub(crate) async fn pass(
         return Err(PassFailed::not_taken(name));
     }
     Ok(match passed.next {
-        Next::Now => Duration::ZERO,
-        Next::In(wait) => settled(shared).min(wait + Duration::from_millis(10)),
-        Next::Settled => settled(shared),
+        Next::Now => After::Soon(Duration::ZERO),
+        Next::In(wait) => After::Soon(settled(shared).min(wait + Duration::from_millis(10))),
+        Next::Settled => After::Settled(settled(shared)),
     })
 }
 
@@ -216,6 +217,10 @@ impl RouterSession {
             .map_err(|error| Contact::Unauthorized(error.to_string()))?;
         let router = Router::under(endpoint, shared.clients.mandate.clone())
             .map_err(|error| contact_of(&error))?;
+        let (metrics, named) = (Arc::clone(&shared.metrics), name.to_owned());
+        let router = router.observed(Arc::new(move |request: &Request| {
+            metrics.measures.requested(&named, Over::router, request);
+        }));
         let router = debts::keeping(shared, name, router);
         self.connected = Some((spec.clone(), router.clone()));
         Ok(router)

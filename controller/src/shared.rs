@@ -7,6 +7,7 @@ use bb_core::guard::{Deletes, Guarded};
 use bb_core::outcome::{Asked, Outcomes};
 use bb_core::world::World;
 use bb_core::{proxmox, vyos};
+use bb_wire::trace::{self, Ids};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::runtime::reflector::ObjectRef;
 use tokio::sync::{Notify, OnceCell, mpsc};
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     /// What was deleted of late.
     deletes: Mutex<Deletes>,
     fabric: Arc<Notify>,
+    /// What the next pass over the objects follows from.
+    causes: Mutex<Vec<Ids>>,
     wake: mpsc::UnboundedSender<ObjectRef<Provider>>,
     woken: Mutex<Option<mpsc::UnboundedReceiver<ObjectRef<Provider>>>>,
 }
@@ -62,6 +65,8 @@ struct Board {
     generations: BTreeMap<String, i64>,
     asked: Arc<Asked>,
     outcomes: Outcomes,
+    /// The pass that asked last for something new, by target.
+    causes: BTreeMap<String, Ids>,
 }
 
 impl Board {
@@ -85,7 +90,13 @@ impl Board {
 }
 
 impl Shared {
-    pub(crate) fn new(args: Args, clients: Clients, installation: String, stores: Readers) -> Self {
+    pub(crate) fn new(
+        args: Args,
+        clients: Clients,
+        installation: String,
+        stores: Readers,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let (wake, woken) = mpsc::unbounded_channel();
         Self {
             args,
@@ -98,13 +109,14 @@ impl Shared {
             rests: Rests::default(),
             homeless: Rests::default(),
             told: Told::default(),
-            metrics: Arc::default(),
+            metrics,
             board: Mutex::new(Board::default()),
             bindings: OnceCell::new(),
             renewed: Mutex::default(),
             members: Mutex::new(BTreeMap::new()),
             deletes: Mutex::default(),
             fabric: Arc::default(),
+            causes: Mutex::default(),
             wake,
             woken: Mutex::new(Some(woken)),
         }
@@ -158,9 +170,29 @@ impl Shared {
         held
     }
 
-    /// Asks for a pass over the objects. Any number of calls make one pass.
+    /// Asks for a pass over the objects. Any number of calls make one pass, which follows from
+    /// all the passes that asked.
     pub(crate) fn wake_fabric(&self) {
+        if let Some(cause) = trace::current() {
+            trace::note(&mut self.causes(), cause);
+        }
         self.fabric.notify_one();
+    }
+
+    /// What the pass over the objects that begins now follows from.
+    pub(crate) fn take_causes(&self) -> Vec<Ids> {
+        std::mem::take(&mut self.causes())
+    }
+
+    fn causes(&self) -> std::sync::MutexGuard<'_, Vec<Ids>> {
+        self.causes
+            .lock()
+            .expect("no code panics while it holds this lock")
+    }
+
+    /// The pass over the objects that asked last for something new of a target; it is so once.
+    pub(crate) fn take_cause(&self, target: &str) -> Option<Ids> {
+        self.board().causes.remove(target)
     }
 
     /// What wakes the pass over the objects, for those who know nothing else of it.
@@ -209,6 +241,10 @@ impl Shared {
         replace(&mut board.clusters, clusters, &mut changed);
         board.asked = asked;
         board.note();
+        if let Some(cause) = trace::current() {
+            let new = changed.iter().map(|name| (name.clone(), cause));
+            board.causes.extend(new);
+        }
         drop(board);
         for name in providers {
             // Whatever it was that did not answer: this may be another.

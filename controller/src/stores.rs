@@ -44,7 +44,7 @@ pub(crate) struct Readers {
 
 impl Stores {
     /// Watches end after `timeout`: one that is silently dead is noticed five seconds later.
-    pub(crate) fn new(client: Client, timeout: Duration) -> Self {
+    pub(crate) fn new(client: Client, timeout: Duration, counts: Arc<Counts>) -> Self {
         let (targets, writer) = reflector::store();
         let readers = Readers {
             targets,
@@ -55,7 +55,7 @@ impl Stores {
             networks: Arc::default(),
             instances: Arc::default(),
             volumes: Arc::default(),
-            counts: Arc::default(),
+            counts,
         };
         Self {
             readers,

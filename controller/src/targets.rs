@@ -7,15 +7,19 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use bb_core::breaker::May;
 use bb_crds::Provider;
+use bb_wire::trace::{self, Ids};
 use futures::{StreamExt as _, stream};
 use kube::ResourceExt as _;
 use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config, Error as ControllerError};
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Span, info_span};
 
 use crate::cluster::{self, ClusterSession};
-use crate::pass::PassFailed;
+use crate::measures::Over;
+use crate::pass::{After, PassFailed};
 use crate::router::{self, RouterSession};
 use crate::shared::Shared;
 
@@ -38,6 +42,8 @@ struct Context {
 struct Session {
     router: RouterSession,
     cluster: ClusterSession,
+    /// What is under way follows from this.
+    cause: Option<Ids>,
 }
 
 /// Runs passes for as long as the process lives.
@@ -99,10 +105,13 @@ async fn pass(provider: Arc<Provider>, context: Arc<Context>) -> Result<Action, 
     } else {
         &context.well
     };
+    let measures = &context.shared.metrics.measures;
+    let waits = measures.waits();
     let place = tokio::select! {
         place = places.acquire() => place,
         () = context.stop.cancelled() => return Ok(Action::await_change()),
     };
+    drop(waits);
     let work = pass_now(&name, &provider, &context);
     tokio::pin!(work);
     tokio::select! {
@@ -131,19 +140,48 @@ async fn pass_now(
         session.router.forget();
         session.cluster.forget();
     }
-    let next = if let Some(spec) = &provider.spec.vyos {
-        router::pass(shared, name, provider, spec, &mut session.router).await
-    } else if let Some(spec) = &provider.spec.proxmox {
-        cluster::pass(shared, name, provider, spec, &mut session.cluster).await
-    } else {
-        return Ok(Action::await_change());
+    let over = match &provider.spec {
+        spec if spec.vyos.is_some() => Over::router,
+        spec if spec.proxmox.is_some() => Over::cluster,
+        _ => return Ok(Action::await_change()),
+    };
+    let new = shared.take_cause(name);
+    session.cause = new.or(session.cause);
+    let span = begin(over, name, session.cause);
+    let works = shared.metrics.measures.works(over);
+    let next = async {
+        if let Some(spec) = &provider.spec.vyos {
+            router::pass(shared, name, provider, spec, &mut session.router).await
+        } else if let Some(spec) = &provider.spec.proxmox {
+            cluster::pass(shared, name, provider, spec, &mut session.cluster).await
+        } else {
+            Ok(After::Settled(shared.args.poll()))
+        }
+    };
+    let next = next.instrument(span.clone()).await;
+    drop(works);
+    span.record("result", if next.is_ok() { "done" } else { "failed" });
+    // What comes of it later, and what it left undone, follows from this pass.
+    session.cause = match &next {
+        Ok(After::Settled(_)) => None,
+        Ok(After::Soon(_)) | Err(_) => span.in_scope(trace::current),
     };
     shared.metrics.passed(name, next.is_ok());
     let requests = session.router.requests() + session.cluster.requests();
     shared.metrics.requested(name, requests);
-    let wait = next?;
+    let (After::Settled(wait) | After::Soon(wait)) = next?;
     shared.failures.succeeded(name);
     Ok(Action::requeue(wait))
+}
+
+/// The span of a pass that follows from `cause`.
+fn begin(over: Over, name: &str, cause: Option<Ids>) -> Span {
+    let span = match over {
+        Over::cluster => info_span!("pass over cluster", provider = name, result = Empty),
+        _ => info_span!("pass over router", provider = name, result = Empty),
+    };
+    trace::follows(&span, cause.as_slice());
+    span
 }
 
 /// A new target of the same name begins anew.
