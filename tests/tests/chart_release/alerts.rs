@@ -341,7 +341,7 @@ fn registered() -> Result<BTreeSet<String>> {
 
 /// The name as it was registered: counters end in a word more where they are read.
 fn bare(name: &str) -> &str {
-    let ends = ["_total", "_bucket", "_sum", "_count"];
+    let ends = ["_total", "_bucket", "_sum", "_count", "_info"];
     let end = ends.into_iter().find_map(|end| name.strip_suffix(end));
     end.unwrap_or(name)
 }

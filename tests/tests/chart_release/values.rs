@@ -126,7 +126,7 @@ fn the_page_and_the_schema_say_of_each_value_what_its_comment_says() -> Result<(
 }
 
 /// Values that are wrong, and what has to be in the answer: where it is, and what would be right.
-const WRONG: [(&str, &[&str]); 17] = [
+const WRONG: [(&str, &[&str]); 19] = [
     ("replicaCount=2", &["replicaCount", "not allowed"]),
     (
         "crds.onUninstall=delete",
@@ -169,6 +169,11 @@ const WRONG: [(&str, &[&str]); 17] = [
         &["/networkPolicy/targets/0", "<length>"],
     ),
     ("metrics.port=80", &["/metrics/port", "want 1,024"]),
+    ("metrics.auth=true", &["/metrics/auth", "want object"]),
+    (
+        "tracing.endpoint=http://collector.monitoring",
+        &["/tracing/endpoint", "with_a_port"],
+    ),
     (
         "admissionPolicies.action=deny",
         &["/admissionPolicies/action", "'Deny', 'Warn', 'Audit'"],
