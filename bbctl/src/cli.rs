@@ -148,6 +148,8 @@ pub enum Verb {
 
     /// Check a VyOS router, and tell how to mend what fails
     TestVyos(cmd::test_vyos::Args),
+    /// Collect what is needed to help into one file, without secrets
+    SupportBundle(cmd::support_bundle::Args),
 
     /// Print a script that completes commands in a shell
     Completion(cmd::completion::Args),
@@ -179,7 +181,10 @@ pub const GROUPS: [(&str, &[&str]); 6] = [
         "Any kind",
         &["get", "describe", "edit", "delete", "diff", "export"],
     ),
-    ("Day 2", &["tree", "events", "top", "test-vyos"]),
+    (
+        "Day 2",
+        &["tree", "events", "top", "test-vyos", "support-bundle"],
+    ),
     ("Access", &[]),
     ("Help", &["completion", "man", "version", "help"]),
 ];

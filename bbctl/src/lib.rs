@@ -2,6 +2,7 @@
 //! into text for people and documents for programs.
 
 pub mod age;
+pub mod bundle;
 pub mod change;
 pub mod checks;
 pub mod cli;
@@ -18,6 +19,7 @@ pub mod object;
 pub mod out;
 pub mod outline;
 pub mod portrait;
+pub mod redact;
 pub mod reference;
 pub mod related;
 pub mod resource;

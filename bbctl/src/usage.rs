@@ -23,7 +23,7 @@ pub fn grouped(command: &clap::Command, groups: &[(&str, &[&str])]) -> String {
                     .get_about()
                     .map(ToString::to_string)
                     .unwrap_or_default();
-                format!("  {:<12} {about}", verb.get_name())
+                format!("  {:<14} {about}", verb.get_name())
             })
             .collect();
         format!("{heading}:\n{}", lines.join("\n"))

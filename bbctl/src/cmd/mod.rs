@@ -19,6 +19,7 @@ pub mod network;
 pub mod noun;
 mod on;
 pub mod status;
+pub mod support_bundle;
 pub mod tenant;
 pub mod test_vyos;
 pub mod top;
@@ -65,6 +66,9 @@ pub async fn run(cli: Cli, out: &mut Out) -> Result<Exit, Failure> {
         Verb::Events(args) => events::run(&args, &connect(&globals, out).await?, out).await,
         Verb::Top(args) => top::run(&args, asked, &connect(&globals, out).await?, out).await,
         Verb::Status(args) => status::run(&args, asked, &connect(&globals, out).await?, out).await,
+        Verb::SupportBundle(args) => {
+            support_bundle::run(&args, &connect(&globals, out).await?, out).await
+        }
         Verb::TestVyos(args) => test_vyos::run(&args, &globals, out).await,
         Verb::Completion(args) => completion::run(&args, out),
         Verb::Man(args) => man::run(&args, out),
