@@ -222,6 +222,22 @@ fn every_reason_has_a_cause_and_a_remedy() -> Result<()> {
 }
 
 #[test]
+fn every_metric_has_a_cause_and_a_remedy() -> Result<()> {
+    let text = read("docs/spec/metrics.md")?;
+    let rows = text.lines().filter_map(cells);
+    let rows: Vec<_> = rows
+        .filter(|row| row[0].starts_with("`bitbuilder_"))
+        .collect();
+    // That the page names those that there are, and no others, is compared with the sources.
+    ensure!(rows.len() >= 20, "only {} metrics", rows.len());
+    for row in rows {
+        ensure!(row.len() == 4, "{row:?}");
+        ensure!(row[2].len() > 15 && row[3].len() > 15, "{row:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn pages_of_kinds_speak_of_conditions_and_reasons_that_exist() -> Result<()> {
     let reasons: Vec<&str> = Reason::ALL.iter().map(|r| r.as_str()).collect();
     let mut rows = 0;
