@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use bb_lab_harness::lab::{self, OBJECTS, Up, WithController};
 use bb_lab_harness::{Cluster, Life, NAMESPACE, Node, Progress, chart, journal, paths};
 use bb_lab_image::{File, Image};
+use bb_tests::trace;
 use serde_json::Value;
 
 /// The image of the test's own, from the program that the tests were built with.
@@ -45,6 +46,7 @@ async fn a_release_lives_in_pods_and_leaves_nothing() {
     namespace(&cluster).unwrap();
     install(&cluster, &[]).unwrap();
     at_work(&cluster).unwrap();
+    a_bundle_has_logs_and_metrics(&cluster).unwrap();
     upgraded_and_rolled_back(&cluster).unwrap();
     refused_nothing(&cluster, "").unwrap();
     taken_up_again(&cluster).unwrap();
@@ -135,13 +137,41 @@ fn at_work(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
+/// What the pods log and count is in a bundle, and no secret is.
+fn a_bundle_has_logs_and_metrics(cluster: &Cluster) -> Result<()> {
+    let file = cluster.dir().join("bundle.tar.gz");
+    let mut bbctl = Command::new(paths::binary("bbctl")?);
+    bbctl.args(["support-bundle", "--file"]).arg(&file);
+    run(bbctl.env("KUBECONFIG", cluster.kubeconfig()))?;
+    let folder = trace::folder().join(format!("bundle-{}-pods", std::process::id()));
+    fs::create_dir_all(&folder)?;
+    let unpacked = Command::new("tar")
+        .args(["--strip-components=1", "-xzf"])
+        .arg(&file)
+        .arg("-C")
+        .arg(&folder)
+        .status()?;
+    ensure!(unpacked.success(), "tar {unpacked}");
+    for (part, words) in [("logs", "leads"), ("metrics", "bitbuilder_leader 1")] {
+        let below = fs::read_dir(folder.join("controller").join(part))?;
+        let files: Vec<_> = below.collect::<std::io::Result<_>>()?;
+        ensure!(files.len() == 2, "{} files of {part}", files.len());
+        let texts = files.iter().map(|file| fs::read_to_string(file.path()));
+        let texts: Vec<String> = texts.collect::<std::io::Result<_>>()?;
+        let has = texts.iter().any(|text| text.contains(words));
+        ensure!(has, "no {part} says {words}: {texts:?}");
+    }
+    Ok(())
+}
+
 /// Controllers come and go; routers and clusters see nothing of it.
 fn upgraded_and_rolled_back(cluster: &Cluster) -> Result<()> {
     let before = changes(cluster)?;
     let level = "jsonpath={.spec.template.spec.containers[0].env[?(@.name==\"RUST_LOG\")].value}";
     let value = || cluster.kubectl(&["get", "-n", NAMESPACE, DEPLOYMENT, "-o", level]);
     let old = value()?;
-    upgrade(cluster, "log.level=debug")?;
+    // The kubelet then asks by TLS whether they live and are ready.
+    upgrade(cluster, "log.level=debug,metrics.auth.enabled=true")?;
     ensure!(value()? == "debug", "the Deployment has {}", value()?);
     ensure!(ready_pods(cluster)? == 2, "{}", pods(cluster)?);
     helm(
