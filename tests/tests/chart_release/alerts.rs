@@ -106,14 +106,23 @@ impl Watched {
 
     /// Waits until a line of the metrics has a value above one, and gives what was read.
     async fn until(&self, at: u32, series: &str, above: u64) -> Result<Scrape> {
+        self.reached(at, series, |value| value > above).await
+    }
+
+    /// Waits until a line of the metrics has no value above one, and gives what was read.
+    async fn down_to(&self, at: u32, series: &str, most: u64) -> Result<Scrape> {
+        self.reached(at, series, |value| value <= most).await
+    }
+
+    async fn reached(&self, at: u32, series: &str, enough: impl Fn(u64) -> bool) -> Result<Scrape> {
         let until = Instant::now() + BOUND;
         loop {
             let scrape = self.scrape(at).await?;
-            if value(&scrape.text, series).is_some_and(|value| value > above) {
+            if value(&scrape.text, series).is_some_and(&enough) {
                 return Ok(scrape);
             }
             if Instant::now() > until {
-                bail!("{series} is not above {above}: {}", scrape.text);
+                bail!("{series} is not as it should be: {}", scrape.text);
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -244,7 +253,11 @@ async fn an_orphan_is_left(watched: &Watched, well: &Scrape) -> Result<()> {
         .await?;
     instances.delete("www-2", &DeleteParams::default()).await?;
     let series = "bitbuilder_orphans{provider=\"c2\"}";
-    let left = watched.until(300, series, 0).await?;
+    watched.until(300, series, 0).await?;
+    // The pass that let go of the object counts it until it has ended.
+    let not = |ready: &str| format!("bitbuilder_objects{{kind=\"Instance\",ready=\"{ready}\"}}");
+    watched.down_to(300, &not("False"), 0).await?;
+    let left = watched.down_to(300, &not("Unknown"), 0).await?;
     let all = [well.clone(), left];
     just(&judged(&all, 1800)?, &[])?;
     just(&judged(&all, 4200)?, &[("BitbuilderOrphans", "c2")])
