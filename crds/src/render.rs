@@ -3,7 +3,7 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
-use crate::{Instance, Network, Provider, Region, Tenant, Volume};
+use crate::{Instance, Network, Plan, Provider, Region, Tenant, Volume};
 
 /// Every custom resource definition, in the order in which a person would meet them.
 #[must_use]
@@ -15,6 +15,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         Network::crd(),
         Volume::crd(),
         Instance::crd(),
+        Plan::crd(),
     ]
 }
 

@@ -17,7 +17,7 @@ use serde_json::Value;
 const CONTROLLER: &str = "bitbuilder-controller";
 
 /// What is granted and is in no audit log, with the reason.
-const ASKED_OTHERWISE: [(&str, &str); 9] = [
+const ASKED_OTHERWISE: [(&str, &str); 10] = [
     (
         "cluster: rbac.authorization.k8s.io clusterroles bind",
         "the API asks for it itself, when a RoleBinding names one of the three roles",
@@ -32,6 +32,7 @@ const ASKED_OTHERWISE: [(&str, &str); 9] = [
     ("cluster: bitbuilder.cloud networks list", NOT_STREAMED),
     ("cluster: bitbuilder.cloud instances list", NOT_STREAMED),
     ("cluster: bitbuilder.cloud volumes list", NOT_STREAMED),
+    ("cluster: bitbuilder.cloud plans list", NOT_STREAMED),
     ("cluster:  namespaces list", NOT_STREAMED),
 ];
 /// Why lists are granted.

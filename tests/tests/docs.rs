@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use bb_crds::{Instance, Network, Provider, Reason, Region, Tenant, Volume};
+use bb_crds::{Instance, Network, Plan, Provider, Reason, Region, Tenant, Volume};
 use bb_lab_harness::paths;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -292,6 +292,7 @@ fn every_manifest_in_the_pages_is_one_that_the_types_take() -> Result<()> {
                 "Network" => parse::<Network>(document),
                 "Volume" => parse::<Volume>(document),
                 "Instance" => parse::<Instance>(document),
+                "Plan" => parse::<Plan>(document),
                 other => bail!("{page}: {other} is none of our kinds"),
             }
             .with_context(|| format!("{page}: a {kind} that does not parse:\n{document}"))?;

@@ -207,6 +207,82 @@ async fn a_protected_instance_is_not_even_marked_for_deletion(site: &Site) -> Re
     Ok(())
 }
 
+/// Dave may plan in acme and write nothing there; victor may look.
+const PLANNERS: &str = "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: plans, namespace: acme}
+rules: [{apiGroups: [bitbuilder.cloud], resources: [plans], verbs: [get, create]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: dave, namespace: acme}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: plans}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: dave}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: victor, namespace: acme}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: bitbuilder-view}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: victor}]
+";
+
+fn plan(spec: &Value) -> Value {
+    json!({
+        "apiVersion": "bitbuilder.cloud/v1alpha1", "kind": "Plan",
+        "metadata": {"name": "tried", "namespace": "acme"}, "spec": spec,
+    })
+}
+
+async fn who_plans_a_change_may_make_it(site: &Site) -> Result<()> {
+    site.apply(PLANNERS).await?;
+    let policy = "bitbuilder-plans";
+    let dave = ours(&client_as(site, "dave").await?, "Plan", "acme");
+    let puts = plan(&json!({"manifests": [network("acme")]}));
+    let deletes = plan(&json!({"deletes": [{"kind": "Instance", "name": "www-1"}]}));
+    let until = Instant::now() + BOUND;
+    loop {
+        // His role is in force some time after it was taken.
+        let answer = tried(&dave, puts.clone()).await;
+        if answer
+            .as_ref()
+            .is_err_and(|e| e.to_string().contains(policy))
+        {
+            refused(answer, policy, "the right to write networks")?;
+            break;
+        }
+        ensure!(Instant::now() < until, "{answer:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    refused(
+        tried(&dave, deletes.clone()).await,
+        policy,
+        "the right to delete instances",
+    )?;
+    let alice = ours(&client_as(site, "alice").await?, "Plan", "acme");
+    tried(&alice, puts.clone()).await?;
+    tried(&alice, deletes).await?;
+    // Who may look may read plans and make none.
+    let victor = ours(&client_as(site, "victor").await?, "Plan", "acme");
+    victor.list(&kube::api::ListParams::default()).await?;
+    let answer = tried(&victor, puts).await;
+    let words = answer.err().map(|e| e.to_string()).unwrap_or_default();
+    ensure!(
+        words.contains("forbidden") && !words.contains(policy),
+        "{words}"
+    );
+    // A plan is in a tenant's namespace only.
+    let mut lost = plan(&json!({"deletes": [{"kind": "Instance", "name": "x"}]}));
+    lost["metadata"]["namespace"] = json!("plain");
+    let answer = tried(&ours(&site.client, "Plan", "plain"), lost).await;
+    refused(
+        answer,
+        "bitbuilder-tenant-namespaces",
+        "belongs to no Tenant",
+    )?;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_policies_refuse_what_hurts_and_nothing_that_a_tenants_life_needs() -> Result<()> {
     let site = Site::start(SiteOptions::default()).await?;
@@ -219,6 +295,7 @@ async fn the_policies_refuse_what_hurts_and_nothing_that_a_tenants_life_needs() 
     objects_are_made_in_a_tenants_namespace_only(&site).await?;
     the_finalizer_is_taken_off_by_the_controller_only(&site).await?;
     a_protected_instance_is_not_even_marked_for_deletion(&site).await?;
+    who_plans_a_change_may_make_it(&site).await?;
 
     // A tenant that goes takes its namespace along: the guest stays until it may go.
     let tenants = ours(&site.client, "Tenant", "");
