@@ -16,6 +16,7 @@ pub mod objects;
 pub mod outcome;
 pub mod outside;
 pub mod proxmox;
+pub mod rehearse;
 pub mod render;
 pub mod resolve;
 pub mod share;

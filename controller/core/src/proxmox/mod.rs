@@ -10,4 +10,4 @@ pub mod model;
 pub mod observed;
 pub mod pace;
 pub mod plan;
-mod property;
+pub(crate) mod property;
