@@ -69,6 +69,10 @@ pub struct Args {
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub concurrency: u16,
 
+    /// How long a Plan is kept, in seconds since it was made.
+    #[arg(long, default_value_t = 3600, value_parser = clap::value_parser!(u32).range(1..))]
+    pub plan_ttl: u32,
+
     /// How long a watch of the API lasts before the next, in seconds. One that is silently dead is
     /// noticed five seconds later.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
@@ -206,6 +210,10 @@ impl Args {
 
     pub(crate) fn watch_timeout(&self) -> Duration {
         Duration::from_secs(self.watch_timeout.into())
+    }
+
+    pub(crate) fn plan_ttl(&self) -> Duration {
+        Duration::from_secs(self.plan_ttl.into())
     }
 
     pub(crate) fn active_poll(&self) -> Duration {

@@ -7,13 +7,16 @@ use std::time::{Duration, Instant};
 use bb_core::drift::follow;
 use bb_core::outcome::{ClusterOutcome, Contact, guest_asked, volume_asked};
 use bb_core::proxmox::model::{Desired, PassReport};
+use bb_core::rehearse::ClusterLook;
 use bb_crds::Provider;
 use bb_crds::ids::Vmid;
 use bb_crds::provider::Proxmox;
 use bb_proxmox::{Cluster, ClusterError, Driver, Observer, PassError, Request, Uses};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
+use tokio::sync::oneshot;
 
+use crate::looks::Seen;
 use crate::measures::Over;
 use crate::metrics::Kind;
 use crate::pass::{After, PassFailed, rate, settled};
@@ -71,6 +74,7 @@ pub(crate) async fn pass(
     let Some((_, driver)) = &mut session.connected else {
         return Ok(After::Settled(settled(shared)));
     };
+    let asked = shared.looks.take(name);
     match driver.pass(&desired).await {
         Ok(report) => {
             shared.breakers.closed(name);
@@ -97,6 +101,8 @@ pub(crate) async fn pass(
                 shared.metrics.orphans(name, outcome.orphans.len());
                 outcomes.clusters.insert(name.to_owned(), outcome.into());
             });
+            // Once what was found is on the board.
+            tell(driver, asked).await;
             Ok(next)
         }
         Err(error) => {
@@ -104,6 +110,31 @@ pub(crate) async fn pass(
             let contact = contact_of_pass(&error);
             Err(no_contact(shared, name, contact))
         }
+    }
+}
+
+/// Looks once more for those who asked: what a pass saw is old once it has acted.
+async fn tell(driver: &Driver, asked: Vec<oneshot::Sender<Seen>>) {
+    if asked.is_empty() {
+        return;
+    }
+    match driver.survey().await {
+        Ok((seen, flight)) => {
+            let look = ClusterLook {
+                read: Time(Timestamp::now()),
+                seen,
+                flight,
+            };
+            for tell in asked {
+                let seen = Seen::Cluster(Box::new(look.clone()), driver.cluster().clone());
+                // Who does not wait any more needs no answer.
+                let _ = tell.send(seen);
+            }
+        }
+        Err(error) => tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "a cluster cannot be looked at for a plan"
+        ),
     }
 }
 

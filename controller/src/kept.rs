@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bb_core::resolve::Id;
 use bb_core::world::{Key, NamespaceView};
-use bb_crds::{GROUP, Instance, Network, Provider, Region, Tenant, Volume};
+use bb_crds::{GROUP, Instance, Network, Plan, Provider, Region, Tenant, Volume};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use kube::Resource;
@@ -138,7 +138,7 @@ fn stamp(meta: &ObjectMeta) -> Option<(&str, u64)> {
 }
 
 macro_rules! kept {
-    ($kind:ident, $key:ty, $head:ident => $make:expr) => {
+    ($kind:ident, $key:ty, $head:ident => $make:expr, $id:expr) => {
         impl Kept for $kind {
             type Key = $key;
 
@@ -153,7 +153,8 @@ macro_rules! kept {
             }
 
             fn id(key: &Self::Key) -> Option<Id> {
-                Some(Id::$kind(key.clone()))
+                let id: fn(&Self::Key) -> Option<Id> = $id;
+                id(key)
             }
 
             fn read(text: &str) -> serde_json::Result<Self> {
@@ -174,12 +175,14 @@ macro_rules! kept {
     };
 }
 
-kept!(Region, String, head => head.name.clone());
-kept!(Provider, String, head => head.name.clone());
-kept!(Tenant, String, head => head.name.clone());
-kept!(Network, Key, head => Key::new(&head.namespace, &head.name));
-kept!(Instance, Key, head => Key::new(&head.namespace, &head.name));
-kept!(Volume, Key, head => Key::new(&head.namespace, &head.name));
+kept!(Region, String, head => head.name.clone(), |key| Some(Id::Region(key.clone())));
+kept!(Provider, String, head => head.name.clone(), |key| Some(Id::Provider(key.clone())));
+kept!(Tenant, String, head => head.name.clone(), |key| Some(Id::Tenant(key.clone())));
+kept!(Network, Key, head => Key::new(&head.namespace, &head.name), |key| Some(Id::Network(key.clone())));
+kept!(Instance, Key, head => Key::new(&head.namespace, &head.name), |key| Some(Id::Instance(key.clone())));
+kept!(Volume, Key, head => Key::new(&head.namespace, &head.name), |key| Some(Id::Volume(key.clone())));
+// A Plan is a question: nothing of it is ever on a router or cluster.
+kept!(Plan, Key, head => Key::new(&head.namespace, &head.name), |_| None);
 
 impl Kept for NamespaceView {
     type Key = String;

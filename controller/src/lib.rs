@@ -21,10 +21,12 @@ mod kept;
 mod lead;
 pub mod leave;
 mod lines;
+mod looks;
 mod measures;
 mod metrics;
 mod namespaces;
 mod pass;
+mod plans;
 mod router;
 mod scribe;
 mod secrets;
@@ -155,7 +157,8 @@ async fn work(shared: &Arc<shared::Shared>, stop: &CancellationToken) -> anyhow:
     };
     let recorder = api::recorder(shared.clients.request.clone());
     let events = shared.events.run(recorder, stop.clone()).boxed();
-    let all = [fabric, targets, secrets.boxed(), events];
+    let plans = plans::run(Arc::clone(shared), stop.clone()).boxed();
+    let all = [fabric, targets, secrets.boxed(), events, plans];
     let (result, _, others) = futures::future::select_all(all).await;
     if stop.is_cancelled() {
         // What was sent is read back and saved, as far as that does not take too long.

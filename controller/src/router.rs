@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bb_core::drift::{follow, recorded_on};
 use bb_core::outcome::Contact;
 use bb_core::outside::InUse;
+use bb_core::rehearse::RouterLook;
 use bb_core::vyos::arrivals::Arrivals;
 use bb_core::vyos::plan::missing_underlay;
 use bb_core::vyos::refusals::Pauses;
@@ -19,6 +20,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::debts;
+use crate::looks::Seen;
 use crate::measures::Over;
 use crate::metrics::Kind;
 use crate::pass::{After, PassFailed, rate, settled};
@@ -83,6 +85,7 @@ pub(crate) async fn pass(
         random: rand::random(),
     };
     let may_write = provider.spec.management_policy == ManagementPolicy::Manage;
+    let asked = shared.looks.take(name);
     let driver = session.driver(shared, spec);
     let passed = match driver.pass(&router, &desired, may_write, at).await {
         Ok(passed) => passed,
@@ -116,6 +119,21 @@ pub(crate) async fn pass(
         shared.metrics.orphans(name, outcome.orphans.len());
         outcomes.routers.insert(name.to_owned(), outcome.into());
     });
+    // Once what was found is on the board.
+    if !asked.is_empty()
+        && let Some((running, refusals)) = driver.seen()
+    {
+        let look = RouterLook {
+            read: Time(Timestamp::now()),
+            running: Arc::new(running.clone()),
+            refusals: refusals.clone(),
+            at: at.now,
+        };
+        for tell in asked {
+            // Who does not wait any more needs no answer.
+            let _ = tell.send(Seen::Router(Box::new(look.clone())));
+        }
+    }
     if let Err(error) = passed.ended {
         tracing::warn!(
             router = name,

@@ -18,6 +18,7 @@ use crate::api::Clients;
 use crate::args::Args;
 use crate::backoff::{Breakers, Failures, Rests};
 use crate::events::Events;
+use crate::looks::Looks;
 use crate::metrics::Metrics;
 use crate::stores::Readers;
 use crate::unread::Told;
@@ -50,6 +51,8 @@ pub(crate) struct Shared {
     members: Mutex<BTreeMap<String, String>>,
     /// What was deleted of late.
     deletes: Mutex<Deletes>,
+    /// Who waits for a look at a target.
+    pub(crate) looks: Looks,
     fabric: Arc<Notify>,
     /// What the next pass over the objects follows from.
     causes: Mutex<Vec<Ids>>,
@@ -115,6 +118,7 @@ impl Shared {
             renewed: Mutex::default(),
             members: Mutex::new(BTreeMap::new()),
             deletes: Mutex::default(),
+            looks: Looks::default(),
             fabric: Arc::default(),
             causes: Mutex::default(),
             wake,
@@ -168,6 +172,14 @@ impl Shared {
             self.metrics.guarded(name, count);
         }
         held
+    }
+
+    /// What was deleted of late.
+    pub(crate) fn deletes(&self) -> Deletes {
+        let deletes = self.deletes.lock();
+        deletes
+            .expect("no code panics while it holds this lock")
+            .clone()
     }
 
     /// Asks for a pass over the objects. Any number of calls make one pass, which follows from

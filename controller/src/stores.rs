@@ -7,7 +7,7 @@ use anyhow::bail;
 use bb_core::resolve::Id;
 use bb_core::unread::Unread;
 use bb_core::world::{NamespaceView, World};
-use bb_crds::{Instance, Network, Provider, Region, Tenant, Volume};
+use bb_crds::{Instance, Network, Plan, Provider, Region, Tenant, Volume};
 use futures::future::BoxFuture;
 use kube::Client;
 use kube::api::DynamicObject;
@@ -39,6 +39,9 @@ pub(crate) struct Readers {
     networks: Arc<Cache<Network>>,
     instances: Arc<Cache<Instance>>,
     volumes: Arc<Cache<Volume>>,
+    pub(crate) plans: Arc<Cache<Plan>>,
+    /// Rung when a Plan changed: those that decide about objects have nothing to do with it.
+    pub(crate) asked: Arc<Notify>,
     counts: Arc<Counts>,
 }
 
@@ -55,6 +58,8 @@ impl Stores {
             networks: Arc::default(),
             instances: Arc::default(),
             volumes: Arc::default(),
+            plans: Arc::default(),
+            asked: Arc::default(),
             counts,
         };
         Self {
@@ -90,6 +95,7 @@ impl Stores {
             self.watch(&readers.networks, &changed, |_| {}),
             self.watch(&readers.instances, &changed, |_| {}),
             self.watch(&readers.volumes, &changed, |_| {}),
+            self.watch(&readers.plans, &readers.asked, |_| {}),
         ];
         let (result, _, _) = futures::future::select_all(watches).await;
         result?;
@@ -115,7 +121,7 @@ impl Stores {
 }
 
 impl Readers {
-    /// Waits until every cache has been filled once.
+    /// Waits until every cache has been filled once, but that of Plans: nothing waits for those.
     pub(crate) async fn ready(&self) {
         self.regions.ready().await;
         self.providers.ready().await;

@@ -17,7 +17,7 @@ mod transport;
 
 pub use bb_wire::{Observer, Rate, Request, Secret, Trust};
 pub use cluster::Cluster;
-pub use driver::{Driver, PassError};
+pub use driver::{Driver, PassError, read, words};
 pub use endpoint::{Credentials, Deadlines, Endpoint};
 pub use error::{ClusterError, Retry};
 pub use rights::Uses;

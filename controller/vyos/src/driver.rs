@@ -117,6 +117,12 @@ impl Driver {
         self.pace.seconds(cost::seconds(Load::of(running), &due))
     }
 
+    /// What the last pass left running, and what was refused; none before the first.
+    #[must_use]
+    pub fn seen(&self) -> Option<(&Lines, &Refusals)> {
+        Some((self.running.as_ref()?, &self.refusals))
+    }
+
     /// One pass.
     ///
     /// # Errors

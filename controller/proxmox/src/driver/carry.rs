@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use bb_core::drift::is_secret;
 use bb_core::proxmox::model::Kind;
 use bb_core::proxmox::plan::{Chain, Guest, Op};
 use futures::StreamExt;
@@ -181,6 +182,33 @@ fn render(op: &Op, shutdown_seconds: u64) -> Call {
             Call::new("DELETE /nodes/N/storage/S/content/V", path)
         }
     }
+}
+
+/// The seconds that a guest is given to shut down, unless a driver is told otherwise.
+pub(super) const SHUTDOWN_SECONDS: u64 = 30;
+
+/// A call as a person reads it: method, path below `/api2/json`, and parameters in the order of
+/// their names. What is secret is masked; the version of a configuration is a word, since only
+/// the cluster knows it.
+#[must_use]
+pub fn words(op: &Op) -> String {
+    let call = render(op, SHUTDOWN_SECONDS);
+    let mut text = format!("{} {}", call.method, call.path);
+    for (key, value) in &call.parameters {
+        let public = key == "sshkeys" || key == "ssh-public-keys";
+        let shown = match key.as_str() {
+            "digest" => "<digest>".to_owned(),
+            _ if is_secret(key) && !public => "********".to_owned(),
+            _ => value.replace('\n', "\\n"),
+        };
+        text.push(' ');
+        if shown.contains(' ') {
+            text.push_str(&format!("{key}='{shown}'"));
+        } else {
+            text.push_str(&format!("{key}={shown}"));
+        }
+    }
+    text
 }
 
 /// What became of a call.

@@ -28,7 +28,7 @@ enum Answer {
 /// is not.
 pub(super) async fn read(
     cluster: &Cluster,
-    desired: &Desired,
+    holder: Option<Vmid>,
     memory: &mut Memory,
     needs: BTreeSet<Need>,
     seen: &mut Observed,
@@ -37,7 +37,6 @@ pub(super) async fn read(
     if plain.remove(&Need::Builds) {
         read_builds(cluster, memory, seen).await?;
     }
-    let holder = desired.cluster.holder;
     let answers: Vec<(Need, Result<Answer, ClusterError>)> = stream::iter(plain)
         .map(|need| async move {
             let answer = one(cluster, holder, &need).await;

@@ -24,10 +24,13 @@ mod failures;
 mod gather;
 mod guard;
 mod memory;
+mod survey;
 
+pub use carry::words;
 use carry::{Carried, Outcome, carry_all};
 use guard::InFront;
 use memory::Memory;
+pub use survey::read;
 
 /// Reads at once. A node's API has three workers by default: more only queue there.
 const READS_AT_ONCE: usize = 8;
@@ -101,7 +104,7 @@ impl Driver {
         Self {
             cluster,
             memory: Memory::new(Instant::now()),
-            shutdown_seconds: 30,
+            shutdown_seconds: carry::SHUTDOWN_SECONDS,
             deletable: None,
             orphans: BTreeMap::new(),
             left: BTreeSet::new(),
@@ -343,7 +346,14 @@ impl Driver {
         {
             self.turns = (turn.wrapping_add(1), Some(Instant::now()));
             let needs = [need].into();
-            gather::read(&self.cluster, desired, &mut self.memory, needs, &mut seen).await?;
+            gather::read(
+                &self.cluster,
+                desired.cluster.holder,
+                &mut self.memory,
+                needs,
+                &mut seen,
+            )
+            .await?;
         }
         Ok(seen)
     }
@@ -446,7 +456,8 @@ impl Driver {
                 InFront::None,
                 self.shutdown_seconds,
             );
-            let read = gather::read(&self.cluster, desired, &mut self.memory, needs, seen);
+            let holder = desired.cluster.holder;
+            let read = gather::read(&self.cluster, holder, &mut self.memory, needs, seen);
             let (carried, read) = futures::join!(begin, read);
             for (chain, outcomes) in carried {
                 self.take_note(&chain, outcomes, &mut decided.report);
