@@ -98,6 +98,8 @@ impl Globals {
 pub enum Verb {
     /// Show what there is, and why something is not ready
     Status(cmd::status::Args),
+    /// Show what a change would send to routers and clusters
+    Plan(cmd::plan::Args),
     /// Create or change what files describe
     Apply(cmd::apply::Args),
     /// Wait until objects are ready, or gone
@@ -164,7 +166,7 @@ pub enum Verb {
 /// The commands by what they are for, in the order of the help. A group without commands does
 /// not show.
 pub const GROUPS: [(&str, &[&str]); 6] = [
-    ("Getting started", &["status", "apply", "wait"]),
+    ("Getting started", &["status", "plan", "apply", "wait"]),
     (
         "Resources",
         &[

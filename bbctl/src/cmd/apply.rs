@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use kube::api::{Patch, PatchParams, ValidationDirective};
 use serde_json::{Value, json};
 
-use super::wait;
+use super::{plan, wait};
 use crate::change::Writing;
 use crate::error::{Exit, Failure};
 use crate::goal::Goal;
@@ -26,6 +26,7 @@ Examples:
   bbctl apply -f examples/acme
   bbctl apply -f network.yaml -f instance.yaml --wait --timeout=10m
   bbctl apply -f network.yaml --dry-run=server
+  bbctl apply -f examples/acme --plan 0c5ee3fd3c1b3e1a07d2f0c1c8a2b9e4
   bbctl get network web -o yaml | bbctl apply -f -";
 
 /// What `bbctl apply` takes.
@@ -44,6 +45,9 @@ pub struct Args {
     /// How to write
     #[command(flatten)]
     pub writing: Writing,
+    /// Only if what `bbctl plan` showed under this hash is still what would happen
+    #[arg(long, value_name = "HASH", conflicts_with = "dry_run")]
+    pub plan: Option<String>,
 }
 
 /// How far a dry run goes.
@@ -57,16 +61,19 @@ pub enum DryRun {
 
 /// What became of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
+pub(super) enum Change {
+    /// It is new.
     Created,
+    /// It is another than before.
     Configured,
+    /// It is as before.
     Unchanged,
     /// It could not be read before, so nobody knows.
     Applied,
 }
 
 impl Change {
-    fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Self::Created => "created",
             Self::Configured => "configured",
@@ -93,11 +100,16 @@ pub async fn run(
     }
     let mut manifests = args.files.read(asked, out).await?;
     manifests.sort_by_key(rank);
+    let (force, dry_run) = (args.force_conflicts, args.writing.dry_run);
+    if let Some(hash) = &args.plan {
+        let question = plan::question(&manifests, &[], force, session, out).await?;
+        plan::unmoved(hash, question, timeout, session).await?;
+    }
     let mut resolver = Resolver::default();
     let mut results = Results::new(args.writing.dry_run.is_some());
     let mut applied = Vec::new();
     for manifest in &manifests {
-        let outcome = one(args, manifest, &mut resolver, session).await;
+        let outcome = one(force, dry_run, manifest, &mut resolver, session).await;
         let (target, object, change) = match outcome {
             Ok(done) => done,
             Err(failure) => {
@@ -164,8 +176,10 @@ fn rank(manifest: &Manifest) -> Rank {
     }
 }
 
-async fn one(
-    args: &Args,
+/// Applies one object, or asks the server what would come of it.
+pub(super) async fn one(
+    force: bool,
+    dry_run: Option<DryRun>,
     manifest: &Manifest,
     resolver: &mut Resolver,
     session: &Session,
@@ -182,7 +196,7 @@ async fn one(
         Err(failure) if failure.exit == Exit::Denied => None,
         Err(failure) => return Err(failure),
     };
-    if args.writing.dry_run == Some(DryRun::Client) {
+    if dry_run == Some(DryRun::Client) {
         let change = match &before {
             Some(None) => Change::Created,
             _ => Change::Applied,
@@ -190,8 +204,8 @@ async fn one(
         return Ok((target, object, change));
     }
     let params = PatchParams {
-        force: args.force_conflicts,
-        dry_run: args.writing.dry_run.is_some(),
+        force,
+        dry_run: dry_run.is_some(),
         field_validation: Some(ValidationDirective::Strict),
         ..PatchParams::apply(FIELD_OWNER)
     };

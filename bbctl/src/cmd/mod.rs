@@ -18,6 +18,7 @@ pub mod man;
 pub mod network;
 pub mod noun;
 mod on;
+pub mod plan;
 pub mod status;
 pub mod support_bundle;
 pub mod tenant;
@@ -47,6 +48,10 @@ pub async fn run(cli: Cli, out: &mut Out) -> Result<Exit, Failure> {
         Verb::Apply(args) => {
             let session = connect_for(Timeout::of(args.wait), &globals, out).await?;
             apply::run(&args, asked, timeout, &session, out).await
+        }
+        Verb::Plan(args) => {
+            let session = connect_for(Timeout::State, &globals, out).await?;
+            plan::run(&args, asked, timeout, &session, out).await
         }
         Verb::Get(args) => general(General::Get(args), &globals, out).await,
         Verb::Describe(args) => general(General::Describe(args), &globals, out).await,
