@@ -3,6 +3,7 @@
 pub mod figures;
 pub mod machines;
 pub mod narrowed;
+pub mod planned;
 pub mod rights;
 pub mod scale;
 pub mod site;
