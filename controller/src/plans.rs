@@ -1,7 +1,7 @@
 //! Turns Plans into answers: looks where an answer needs it, lets the core rehearse, and writes.
 //!
-//! One at a time, namespaces in turn: a tenant that asks without end makes others wait for one
-//! answer. Nothing is ever written to a target here.
+//! Namespaces in turn, one of each and a few at a time: a tenant that asks without end makes others
+//! wait for one answer. Nothing is ever written to a target here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,6 +14,8 @@ use bb_crds::condition::{Verdict, set_condition};
 use bb_crds::plan::ANSWER_BYTES;
 use bb_crds::{ConditionType, GROUP, Plan, PlanStatus, Reason, VERSION};
 use bb_proxmox::Cluster;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::Api;
@@ -30,6 +32,8 @@ use crate::shared::Shared;
 const LOOK: Duration = Duration::from_secs(30);
 /// How often an answer may ask for reads. Each brings it further: guests, then their disks.
 const ROUNDS: usize = 16;
+/// How many are answered at once: who waits for a target that is busy keeps nobody else.
+const AT_ONCE: usize = 4;
 /// The most Plans of one namespace; the oldest go first.
 const KEPT: usize = 32;
 /// How long a Plan is left alone after the API did not take something of it.
@@ -44,6 +48,8 @@ struct Desk {
     gone: BTreeSet<String>,
     /// Those to be left alone, by UID.
     later: BTreeMap<String, Instant>,
+    /// Namespaces of which one is being answered.
+    busy: BTreeSet<String>,
     /// When each namespace was served, as a number that grows.
     served: BTreeMap<String, u64>,
     turn: u64,
@@ -52,6 +58,7 @@ struct Desk {
 /// Answers Plans and deletes old ones, for as long as the process lives.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) -> anyhow::Result<()> {
     let mut desk = Desk::default();
+    let mut serving = FuturesUnordered::new();
     loop {
         let plans = shared.stores.plans.objects();
         desk.forget(plans.values().map(AsRef::as_ref));
@@ -61,14 +68,14 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) -> anyhow:
         for plan in desk.too_old(plans.values(), now, ttl) {
             discard(&shared, &mut desk, &plan).await;
         }
-        if let Some(plan) = desk.next(plans.values()) {
-            tokio::select! {
-                () = serve(&shared, &mut desk, &plan) => {}
-                () = stop.cancelled() => return Ok(()),
-            }
-            continue;
+        while serving.len() < AT_ONCE
+            && let Some(plan) = desk.next(plans.values())
+        {
+            desk.begin(&plan);
+            serving.push(serve(&shared, plan));
         }
         tokio::select! {
+            Some((plan, served)) = serving.next() => desk.end(&plan, served),
             () = shared.stores.asked.notified() => {}
             () = tokio::time::sleep(desk.rest(plans.values(), now, ttl)) => {}
             () = stop.cancelled() => return Ok(()),
@@ -115,13 +122,37 @@ impl Desk {
             let generation = plan.metadata.generation.unwrap_or(0);
             let known = self.answered.get(uid(plan)) == Some(&generation);
             let goes = plan.metadata.deletion_timestamp.is_some() || self.gone.contains(uid(plan));
-            !known && !goes && !is_answered(plan) && !self.waits(plan)
+            let waits = self.waits(plan) || self.busy.contains(namespace(plan));
+            !known && !goes && !is_answered(plan) && !waits
         });
         let turn = |plan: &Arc<Plan>| {
             let served = self.served.get(namespace(plan)).copied().unwrap_or(0);
             (served, made(plan), uid(plan).to_owned())
         };
         open.min_by_key(|plan| turn(plan)).cloned()
+    }
+
+    /// Takes note that a Plan is being answered.
+    fn begin(&mut self, plan: &Plan) {
+        self.turn += 1;
+        self.served.insert(namespace(plan).to_owned(), self.turn);
+        self.busy.insert(namespace(plan).to_owned());
+    }
+
+    /// Takes note of what came of it.
+    fn end(&mut self, plan: &Plan, served: Result<(), ApiError>) {
+        self.busy.remove(namespace(plan));
+        match served {
+            Ok(()) => {
+                let generation = plan.metadata.generation.unwrap_or(0);
+                self.answered.insert(uid(plan).to_owned(), generation);
+            }
+            // Another of that name, or none.
+            Err(error) if error.not_found() || error.conflict() => {
+                self.gone.insert(uid(plan).to_owned());
+            }
+            Err(error) => self.fails(plan, &error),
+        }
     }
 
     /// The Plans whose time is over, and those that are too many.
@@ -199,14 +230,13 @@ async fn discard(shared: &Shared, desk: &mut Desk, plan: &Plan) {
     }
 }
 
-async fn serve(shared: &Shared, desk: &mut Desk, plan: &Plan) {
+/// Answers a Plan and writes that.
+async fn serve(shared: &Shared, plan: Arc<Plan>) -> (Arc<Plan>, Result<(), ApiError>) {
     let begun = Instant::now();
-    let status = status(answer(shared, plan).await, plan);
-    desk.turn += 1;
-    desk.served.insert(namespace(plan).to_owned(), desk.turn);
+    let status = status(answer(shared, &plan).await, &plan);
     let name = plan.metadata.name.as_deref().unwrap_or_default();
     tracing::info!(
-        plan = %Key::new(namespace(plan), name),
+        plan = %Key::new(namespace(&plan), name),
         summary = status.summary,
         hash = status.hash,
         took = ?begun.elapsed(),
@@ -215,23 +245,15 @@ async fn serve(shared: &Shared, desk: &mut Desk, plan: &Plan) {
     let body = json!({
         "apiVersion": format!("{GROUP}/{VERSION}"),
         "kind": "Plan",
-        "metadata": {"name": name, "namespace": namespace(plan), "uid": plan.metadata.uid},
+        "metadata": {"name": name, "namespace": namespace(&plan), "uid": plan.metadata.uid},
         "status": status,
     });
     let params = PatchParams::apply(MANAGER).force();
-    let what = format!("write the status of plan {}/{name}", namespace(plan));
-    let api = api(shared, plan);
-    match api::call(what, api.patch_status(name, &params, &Patch::Apply(&body))).await {
-        Ok(_) => {
-            let generation = plan.metadata.generation.unwrap_or(0);
-            desk.answered.insert(uid(plan).to_owned(), generation);
-        }
-        // Another of that name, or none.
-        Err(error) if error.not_found() || error.conflict() => {
-            desk.gone.insert(uid(plan).to_owned());
-        }
-        Err(error) => desk.fails(plan, &error),
-    }
+    let what = format!("write the status of plan {}/{name}", namespace(&plan));
+    let api = api(shared, &plan);
+    let written = api::call(what, api.patch_status(name, &params, &Patch::Apply(&body))).await;
+    let written = written.map(drop);
+    (plan, written)
 }
 
 /// The status that tells of an answer, or of why there is none.
@@ -315,6 +337,8 @@ async fn think(
     let deletes = shared.deletes();
     let installation = shared.installation.clone();
     let (namespace, proposals) = (namespace.to_owned(), Arc::clone(proposals));
+    // Of several, one at a time: passes that act need the other cores.
+    let turn = shared.planner.acquire().await;
     let work = move || {
         let question = Question {
             installation: &installation,
@@ -330,12 +354,12 @@ async fn think(
         let rehearsed = rehearse(&question);
         (rehearsed, looks)
     };
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| Refused {
-            reason: Reason::Stuck,
-            message: "the process that plans is ending: ask again".to_owned(),
-        })
+    let rehearsed = tokio::task::spawn_blocking(work).await;
+    drop(turn);
+    rehearsed.map_err(|_| Refused {
+        reason: Reason::Stuck,
+        message: "the process that plans is ending: ask again".to_owned(),
+    })
 }
 
 /// Makes the looks and reads that are missing.
@@ -417,10 +441,14 @@ mod tests {
         let mut desk = Desk::default();
         let mut order = Vec::new();
         while let Some(next) = desk.next(plans.iter()) {
-            desk.turn += 1;
-            desk.served.insert(namespace(&next).to_owned(), desk.turn);
-            desk.answered.insert(uid(&next).to_owned(), 1);
+            desk.begin(&next);
+            // Of a namespace that has one there is none.
+            let other = desk
+                .next(plans.iter())
+                .map(|plan| namespace(&plan).to_owned());
+            assert_ne!(other.as_deref(), Some(namespace(&next)));
             order.push(uid(&next).to_owned());
+            desk.end(&next, Ok(()));
         }
         assert_eq!(order[..3], ["busy-p0", "calm-p", "busy-p1"]);
         assert_eq!(order.len(), 6);

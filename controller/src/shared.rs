@@ -10,7 +10,7 @@ use bb_core::{proxmox, vyos};
 use bb_wire::trace::{self, Ids};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::runtime::reflector::ObjectRef;
-use tokio::sync::{Notify, OnceCell, mpsc};
+use tokio::sync::{Notify, OnceCell, Semaphore, mpsc};
 
 use bb_crds::Provider;
 
@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     deletes: Mutex<Deletes>,
     /// Who waits for a look at a target.
     pub(crate) looks: Looks,
+    /// The place for who rehearses.
+    pub(crate) planner: Semaphore,
     fabric: Arc<Notify>,
     /// What the next pass over the objects follows from.
     causes: Mutex<Vec<Ids>>,
@@ -119,6 +121,7 @@ impl Shared {
             members: Mutex::new(BTreeMap::new()),
             deletes: Mutex::default(),
             looks: Looks::default(),
+            planner: Semaphore::new(1),
             fabric: Arc::default(),
             causes: Mutex::default(),
             wake,

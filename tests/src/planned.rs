@@ -226,7 +226,7 @@ pub fn differs(
                 match left.iter().position(|l| *l == text) {
                     Some(place) => drop(left.remove(place)),
                     None => {
-                        differences.push(format!("{target} {object} was said, not sent: {text}"))
+                        differences.push(format!("{target} {object} was said, not sent: {text}"));
                     }
                 }
                 match sent[at.min(sent.len())..].iter().position(|l| *l == text) {

@@ -121,7 +121,7 @@ async fn what_a_plan_says_is_what_is_sent_over_the_life_of_a_tenant() -> Result<
     let example = example()?;
     let plan = only_planned(&site, &example, &[]).await?;
     insta::assert_snapshot!("the_example_tenant_from_nothing", text(&plan, &hidden));
-    // All at once: who comes first is given the first number.
+    // All at once: who comes first is given the first number, and is written to first.
     site.stop_controller().await?;
     for object in &example {
         site.apply_value(object.clone()).await?;
@@ -138,11 +138,13 @@ async fn what_a_plan_says_is_what_is_sent_over_the_life_of_a_tenant() -> Result<
     // Another shape: a network, a volume, a machine with more of everything and one less.
     let changed = changed(&example)?;
     let plan = only_planned(&site, &changed, &[("Instance", "cache")]).await?;
+    site.stop_controller().await?;
     let cache = site.ours("Instance", Some("acme"));
     cache.delete("cache", &DeleteParams::default()).await?;
     for object in &changed {
         site.apply_value(object.clone()).await?;
     }
+    site.start_controller()?;
     site.until(BOUND, |all| {
         !all.contains_key("Instance acme/cache") && all.values().all(|r| r.starts_with("True"))
     })

@@ -100,21 +100,26 @@ pub fn on_router<'a>(
 }
 
 fn shown(sign: char, line: &Path) -> String {
-    let mut text = sign.to_string();
+    format!("{sign} {}", words(line))
+}
+
+/// A path as one types it, with what may be a secret masked.
+#[must_use]
+pub fn words(path: &[String]) -> String {
+    let mut shown = Vec::new();
     let mut masked = false;
-    for word in line {
-        text.push(' ');
-        if masked {
-            text.push_str(MASK);
+    for word in path {
+        shown.push(if masked {
+            MASK.to_owned()
         } else if word.contains(' ') || word.is_empty() {
-            text.push_str(&format!("'{word}'"));
+            format!("'{word}'")
         } else {
-            text.push_str(word);
-        }
+            word.clone()
+        });
         // What a name of ours or a number says is no secret, whatever it contains.
         masked |= is_secret(word);
     }
-    text
+    shown.join(" ")
 }
 
 /// What was found of one object on one target.

@@ -12,9 +12,10 @@ use super::proposal::{Proposal, label, stand_in_uid};
 use super::stage::{Pass, Stage};
 use super::{Look, Question, Rest, hash, reach};
 use crate::allocate::mac;
+use crate::drift;
 use crate::proxmox::mark;
 use crate::resolve::Id;
-use crate::vyos::Lines;
+use crate::vyos::{Lines, Verb};
 use crate::world::{Key, Uid, World, uid};
 
 /// How many objects have something due on each target.
@@ -101,7 +102,11 @@ impl Told<'_, '_> {
             for command in &router.sent {
                 if let Some(id) = names.get(&command.owner) {
                     let object = label(id);
-                    let text = fill.put(&command.to_string());
+                    let verb = match command.verb {
+                        Verb::Delete => "delete",
+                        Verb::Set => "set",
+                    };
+                    let text = fill.put(&format!("{verb} {}", drift::words(&command.path)));
                     match steps.last_mut().filter(|last| last.object == object) {
                         Some(last) => last.sends.push(text),
                         None => steps.push(PlanStep {

@@ -89,13 +89,11 @@ fn interrupts(
         let object = names.get(&command.owner).map(label);
         let deletes = command.verb == Verb::Delete;
         match words.as_slice() {
-            ["service", "dhcp-server", ..] => {
-                // Where none runs, none restarts.
-                if running.any_below(&command.path[..2]) {
-                    found.push(format!(
-                        "the DHCP server of {router} restarts (leases stay)"
-                    ));
-                }
+            // Where none runs, none restarts.
+            ["service", "dhcp-server", ..] if running.any_below(&command.path[..2]) => {
+                found.push(format!(
+                    "the DHCP server of {router} restarts (leases stay)"
+                ));
             }
             ["vrf", "name", vrf] if deletes => {
                 found.push(format!("the VRF {vrf} goes from {router}"));
