@@ -67,6 +67,9 @@ pub struct Globals {
     /// Never ask; what would be asked has to be said by flags
     #[arg(long, global = true)]
     pub no_input: bool,
+    /// No pager for long output; PAGER names another one
+    #[arg(long, global = true)]
+    pub no_pager: bool,
 }
 
 impl Globals {
@@ -78,6 +81,7 @@ impl Globals {
             format,
             no_color: self.no_color,
             no_input: self.no_input,
+            no_pager: self.no_pager,
         }
     }
 
@@ -155,6 +159,9 @@ pub enum Verb {
 
     /// Print a script that completes commands in a shell
     Completion(cmd::completion::Args),
+    /// Say what could come next, for the scripts of `completion`
+    #[command(name = "__complete", hide = true)]
+    Complete(cmd::completion::Words),
     /// Write man pages, or the same in Markdown
     Man(cmd::man::Args),
     /// Print the versions of bbctl and of the server

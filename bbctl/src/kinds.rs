@@ -25,6 +25,8 @@ pub struct Kind {
     pub singular: &'static str,
     /// The short name.
     pub short: &'static str,
+    /// How one of them is written as `KIND/NAME`, `{}` being the name.
+    pub pair: &'static str,
     /// What the help calls one of them in its examples.
     pub sample: &'static str,
     /// Whether its objects live in a namespace.
@@ -96,6 +98,7 @@ pub static KINDS: [Kind; 6] = [
         kind: "Region",
         plural: "regions",
         singular: "region",
+        pair: "region/{}",
         short: "bbr",
         sample: "north",
         namespaced: false,
@@ -115,6 +118,7 @@ pub static KINDS: [Kind; 6] = [
         kind: "Provider",
         plural: "providers",
         singular: "provider",
+        pair: "provider/{}",
         short: "bbp",
         sample: "r1",
         namespaced: false,
@@ -134,6 +138,7 @@ pub static KINDS: [Kind; 6] = [
         kind: "Tenant",
         plural: "tenants",
         singular: "tenant",
+        pair: "tenant/{}",
         short: "bbt",
         sample: "acme",
         namespaced: false,
@@ -154,6 +159,7 @@ pub static KINDS: [Kind; 6] = [
         kind: "Network",
         plural: "networks",
         singular: "network",
+        pair: "network/{}",
         short: "bbnet",
         sample: "web",
         namespaced: true,
@@ -174,6 +180,7 @@ pub static KINDS: [Kind; 6] = [
         kind: "Volume",
         plural: "volumes",
         singular: "volume",
+        pair: "volume/{}",
         short: "bbvol",
         sample: "data",
         namespaced: true,
@@ -200,6 +207,7 @@ pub static KINDS: [Kind; 6] = [
         kind: "Instance",
         plural: "instances",
         singular: "instance",
+        pair: "instance/{}",
         short: "bbi",
         sample: "www-1",
         namespaced: true,

@@ -54,6 +54,20 @@ pub fn context(connection: &Connection, env: &BTreeMap<String, String>) -> Resul
     }
 }
 
+/// The names of all contexts; none where no file can be read.
+#[must_use]
+pub fn contexts(connection: &Connection, env: &BTreeMap<String, String>) -> Vec<String> {
+    let mut names = Vec::new();
+    for file in paths(connection, env)
+        .iter()
+        .filter_map(|path| read(path).ok())
+    {
+        let contexts = file["contexts"].as_array().into_iter().flatten();
+        names.extend(contexts.filter_map(|c| Some(c["name"].as_str()?.to_owned())));
+    }
+    names
+}
+
 /// Sets the namespace of a context, and says which it was. In a dry run nothing is written.
 ///
 /// The file is written whole beside the old one and then takes its place, under the same lock

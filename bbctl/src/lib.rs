@@ -7,6 +7,7 @@ pub mod change;
 pub mod checks;
 pub mod cli;
 pub mod cmd;
+pub mod complete;
 pub mod difference;
 pub mod error;
 pub mod goal;
@@ -18,6 +19,7 @@ pub mod nearest;
 pub mod object;
 pub mod out;
 pub mod outline;
+pub mod pager;
 pub mod portrait;
 pub mod redact;
 pub mod reference;
@@ -32,6 +34,7 @@ pub mod usage;
 pub mod watch;
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use clap::error::ErrorKind;
 
@@ -56,15 +59,16 @@ pub async fn run(argv: &[OsString], io: Io) -> Exit {
             format,
             no_color,
             no_input: false,
+            no_pager: argv.iter().any(|word| word == "--no-pager"),
         },
     );
     let ended = carry_out(argv, &mut out).await;
-    let ended = ended.and_then(|exit| out.flush().map(|()| exit));
+    let ended = ended.and_then(|exit| out.finish().map(|()| exit));
     match ended {
         Ok(exit) => exit,
         Err(failure) => {
             // What was written before it failed is still good; it goes first.
-            let _ = out.flush();
+            let _ = out.finish();
             out.report(&failure);
             failure.exit
         }
@@ -72,6 +76,17 @@ pub async fn run(argv: &[OsString], io: Io) -> Exit {
 }
 
 async fn carry_out(argv: &[OsString], out: &mut Out) -> Result<Exit, Failure> {
+    let called = argv.first().and_then(|name| Path::new(name).file_stem());
+    if called.is_some_and(|name| name == "kubectl_complete-bb") {
+        let words = argv
+            .iter()
+            .skip(1)
+            .map(|word| word.to_string_lossy().into_owned());
+        let words = cmd::completion::Words {
+            words: words.collect(),
+        };
+        return cmd::completion::complete_for_kubectl(&words, out).await;
+    }
     if argv.len() <= 1 {
         out.raw(cli::STARTER.as_bytes())?;
         return Ok(Exit::Ok);
@@ -83,6 +98,7 @@ async fn carry_out(argv: &[OsString], out: &mut Out) -> Result<Exit, Failure> {
         }
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                out.page();
                 let text = error.render();
                 let text = match out.colour() {
                     style::Colour::On => text.ansi().to_string(),

@@ -23,6 +23,7 @@ fn main() {
 
 async fn until_interrupted(argv: &[std::ffi::OsString]) -> Exit {
     tokio::select! {
+        biased;
         exit = bbctl::run(argv, streams()) => exit,
         _ = tokio::signal::ctrl_c() => {
             let told = "interrupted: what the server was already asked for goes on there";

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::error::{Exit, Failure};
+use crate::pager;
 use crate::style::{Colour, Tone, tame};
 use crate::table::{Table, wrap};
 
@@ -61,6 +62,8 @@ pub struct Look {
     pub no_color: bool,
     /// Never ask.
     pub no_input: bool,
+    /// Never run a pager.
+    pub no_pager: bool,
 }
 
 /// The one place that reads from and writes to people and pipes.
@@ -70,6 +73,8 @@ pub struct Out {
     colour: Colour,
     stderr_colour: Colour,
     request_id: Option<String>,
+    /// What is held back until it is known whether it fits the screen.
+    held: Option<Vec<u8>>,
 }
 
 impl Out {
@@ -82,6 +87,7 @@ impl Out {
             io,
             look,
             request_id: None,
+            held: None,
         }
     }
 
@@ -139,7 +145,29 @@ impl Out {
     /// # Errors
     /// When stdout is closed or full.
     pub fn line(&mut self, text: &str) -> Result<(), Failure> {
-        writeln!(self.io.stdout, "{text}").map_err(|error| Failure::output(&error))
+        self.raw(text.as_bytes())?;
+        self.raw(b"\n")
+    }
+
+    /// Holds data back until [`Out::finish`], which shows what is longer than the screen in a
+    /// pager. Where no person reads it on a terminal, nothing changes.
+    pub fn page(&mut self) {
+        if self.io.stdout_is_terminal && !self.look.no_pager && self.held.is_none() {
+            self.held = Some(Vec::new());
+        }
+    }
+
+    /// Hands over all that is held back, through a pager where it is longer than the screen.
+    ///
+    /// # Errors
+    /// When stdout is closed or full.
+    pub fn finish(&mut self) -> Result<(), Failure> {
+        if let Some(held) = self.held.take()
+            && !pager::show(&held, &self.io.env)
+        {
+            self.raw(&held)?;
+        }
+        self.flush()
     }
 
     /// Writes data as it is.
@@ -147,6 +175,10 @@ impl Out {
     /// # Errors
     /// When stdout is closed or full.
     pub fn raw(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        if let Some(held) = &mut self.held {
+            held.extend_from_slice(bytes);
+            return Ok(());
+        }
         self.io
             .stdout
             .write_all(bytes)

@@ -44,6 +44,9 @@ use crate::session::{Scope, Session};
 pub async fn run(cli: Cli, out: &mut Out) -> Result<Exit, Failure> {
     let globals = cli.globals;
     let (asked, timeout) = (globals.namespace.as_deref(), globals.timeout);
+    if is_long(&cli.verb) {
+        out.page();
+    }
     match cli.verb {
         Verb::Apply(args) => {
             let session = connect_for(Timeout::of(args.wait), &globals, out).await?;
@@ -76,10 +79,25 @@ pub async fn run(cli: Cli, out: &mut Out) -> Result<Exit, Failure> {
         }
         Verb::TestVyos(args) => test_vyos::run(&args, &globals, out).await,
         Verb::Completion(args) => completion::run(&args, out),
+        Verb::Complete(words) => completion::complete(&words, out).await,
         Verb::Man(args) => man::run(&args, out),
         Verb::Version(args) => version::run(&args, &globals, out).await,
         Verb::Help(args) => help::run(&args, out),
     }
+}
+
+/// Whether a verb may write more than a screen, all at once.
+fn is_long(verb: &Verb) -> bool {
+    matches!(
+        verb,
+        Verb::Diff(_)
+            | Verb::Export(_)
+            | Verb::Tree(_)
+            | Verb::Events(_)
+            | Verb::Top(_)
+            | Verb::Status(_)
+            | Verb::Help(_)
+    )
 }
 
 /// Carries out a verb that every kind has, for one kind.
@@ -96,8 +114,14 @@ async fn of_kind(
 async fn general(verb: General, globals: &Globals, out: &mut Out) -> Result<Exit, Failure> {
     let (asked, timeout) = (globals.namespace.as_deref(), globals.timeout);
     match verb {
-        General::Get(args) => get::run(&args, &connect(globals, out).await?, out).await,
-        General::Describe(args) => describe::run(&args, &connect(globals, out).await?, out).await,
+        General::Get(args) => {
+            out.page();
+            get::run(&args, &connect(globals, out).await?, out).await
+        }
+        General::Describe(args) => {
+            out.page();
+            describe::run(&args, &connect(globals, out).await?, out).await
+        }
         General::Edit(args) => edit::run(&args, &connect(globals, out).await?, out).await,
         General::Wait(args) => {
             let session = connect_for(Timeout::State, globals, out).await?;

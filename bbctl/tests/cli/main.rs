@@ -5,3 +5,4 @@ mod help;
 mod status;
 mod support;
 mod tables;
+mod walk;

@@ -1,6 +1,7 @@
 //! Turns a command line into what it wrote and how it ended, without a process.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::{self, BufReader, Cursor, Write};
 use std::sync::{Arc, Mutex};
 
@@ -74,6 +75,11 @@ impl Write for Closed {
 pub(crate) async fn bbctl(words: &str, around: Around) -> Ran {
     let argv = std::iter::once("bbctl").chain(words.split_whitespace());
     let argv: Vec<_> = argv.map(Into::into).collect();
+    run(&argv, around).await
+}
+
+/// Runs a command line, the program's name first.
+pub(crate) async fn run(argv: &[OsString], around: Around) -> Ran {
     let (stdout, stderr) = (Buffer::default(), Buffer::default());
     let out: Box<dyn Write + Send> = match around.stdout_is_closed {
         true => Box::new(Closed),
@@ -89,7 +95,7 @@ pub(crate) async fn bbctl(words: &str, around: Around) -> Ran {
         stderr_is_terminal: around.interactive,
         columns: around.columns,
     };
-    let exit = bbctl::run(&argv, io).await;
+    let exit = bbctl::run(argv, io).await;
     Ran {
         exit,
         stdout: stdout.text(),

@@ -49,6 +49,26 @@ pub(crate) fn begin(kubeconfig: &Path, words: &str) -> Result<Child> {
         .context("cannot run bbctl")
 }
 
+/// Runs it without input, with more in its environment.
+pub(crate) async fn bbctl_with(words: &str, env: &[(&str, &str)]) -> Result<Ran> {
+    let mut command = Command::new(paths::binary("bbctl")?);
+    command
+        .args(words.split_whitespace())
+        .env_clear()
+        .env("KUBECONFIG", cluster().await?.kubeconfig())
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .envs(env.iter().copied())
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = tokio::time::timeout(BOUND, command.output()).await;
+    let output = output.context("bbctl does not end")??;
+    Ok(Ran {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout)?,
+        stderr: String::from_utf8(output.stderr)?,
+    })
+}
+
 /// Gives it its input, and waits until it has ended.
 pub(crate) async fn end(mut child: Child, stdin: &str) -> Result<Ran> {
     let mut input = child.stdin.take().context("stdin is a pipe")?;

@@ -1,6 +1,9 @@
 //! bbctl, the program as it is installed, against a real API server.
 
 mod around;
+mod examples;
+mod member;
+mod nouns;
 mod read;
 mod whole;
 mod write;

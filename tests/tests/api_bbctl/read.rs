@@ -133,7 +133,7 @@ async fn every_command_that_reads_writes_one_document_and_nothing_else() -> Resu
 }
 
 /// Gives `tenant-member` one of the chart's roles in a namespace.
-async fn bind(role: &str, namespace: &str) -> Result<()> {
+pub(crate) async fn bind(role: &str, namespace: &str) -> Result<()> {
     let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
         "metadata": {"name": role, "namespace": namespace},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},

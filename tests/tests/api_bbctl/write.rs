@@ -205,7 +205,7 @@ async fn delete_waits_until_finalizers_have_done_their_work() -> Result<()> {
             .contains("next: bbctl wait instance/www -n held --for=delete"),
         "{ran:?}"
     );
-    let late = bbctl("wait instance/www -n held --for=delete --timeout=300ms", "").await?;
+    let late = bbctl("wait instance/www -n held --for=delete --timeout=3s", "").await?;
     assert_eq!(late.code, Some(6));
     assert!(late.stderr.contains("test/hold"), "{late:?}");
     let mut child = begin(

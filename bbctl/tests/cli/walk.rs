@@ -1,0 +1,161 @@
+//! What holds for every command of the tree: what reads, what writes, what never hangs.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use bbctl::cli;
+
+use crate::support::{Around, bbctl};
+
+/// Commands that change something: on the server, or the user's own files.
+const WRITES: [&str; 5] = ["apply", "delete", "edit", "create", "use"];
+
+/// Those of nouns alone.
+const WRITES_OF_NOUNS: [&str; 10] = [
+    "instances start",
+    "instances stop",
+    "instances restart",
+    "instances resize",
+    "volumes attach",
+    "volumes detach",
+    "volumes resize",
+    "tenants add-member",
+    "tenants remove-member",
+    "tenants use",
+];
+
+/// Commands that neither read nor write objects.
+const LOCAL: [&str; 3] = ["completion", "help", "man"];
+
+/// Commands that other tests walk through: they ask people, draw screens or have more to say.
+const ELSEWHERE: [&str; 0] = [];
+
+fn leaves() -> Vec<(String, clap::Command)> {
+    fn walk(words: &str, command: &clap::Command, all: &mut Vec<(String, clap::Command)>) {
+        let below: Vec<_> = command
+            .get_subcommands()
+            .filter(|c| !c.is_hide_set())
+            .collect();
+        if below.is_empty() {
+            all.push((words.to_owned(), command.clone()));
+        }
+        for below in below {
+            let words = format!("{words} {}", below.get_name());
+            walk(words.trim(), below, all);
+        }
+    }
+    let mut root = cli::command(80, None);
+    root.build();
+    let mut all = Vec::new();
+    walk("", &root, &mut all);
+    all.retain(|(words, _)| {
+        let first = words.split(' ').next().unwrap_or_default();
+        !LOCAL.contains(&first) && !ELSEWHERE.contains(&first)
+    });
+    all
+}
+
+fn writes(words: &str) -> bool {
+    let verb = words.split(' ').next_back().unwrap_or_default();
+    WRITES.contains(&verb) || WRITES_OF_NOUNS.contains(&words)
+}
+
+fn flags(command: &clap::Command) -> BTreeSet<String> {
+    let flags = command.get_arguments().filter_map(|arg| arg.get_long());
+    flags.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_command_that_writes_can_be_tried_confirmed_and_run_without_a_person() {
+    let mut seen = 0;
+    for (words, command) in leaves().iter().filter(|(words, _)| writes(words)) {
+        let flags = flags(command);
+        for flag in ["yes", "dry-run", "no-input", "output", "json"] {
+            assert!(flags.contains(flag), "{words} has no --{flag}");
+        }
+        seen += 1;
+    }
+    assert!(seen > 25, "only {seen} commands write");
+}
+
+#[test]
+fn every_command_that_reads_takes_a_format_and_has_nothing_to_confirm() {
+    let mut seen = 0;
+    for (words, command) in leaves().iter().filter(|(words, _)| !writes(words)) {
+        let flags = flags(command);
+        for flag in ["output", "json", "timeout", "namespace", "context"] {
+            assert!(flags.contains(flag), "{words} has no --{flag}");
+        }
+        assert!(
+            !flags.contains("dry-run"),
+            "{words} writes: name it in this test"
+        );
+        seen += 1;
+    }
+    assert!(seen > 25, "only {seen} commands read");
+}
+
+/// A command line of the command with a word at every place that needs one.
+fn line(words: &str, command: &clap::Command) -> String {
+    let mut line = words.to_owned();
+    for arg in command
+        .get_positionals()
+        .filter(|arg| arg.is_required_set())
+    {
+        line.push_str(match arg.get_id().as_str() {
+            "size" => " 1Gi",
+            "words" => " network/web",
+            _ => " web",
+        });
+    }
+    for arg in command
+        .get_arguments()
+        .filter(|arg| !arg.is_positional() && arg.is_required_set())
+    {
+        line.push_str(&format!(" --{} 10", arg.get_long().unwrap_or_default()));
+    }
+    line
+}
+
+#[tokio::test]
+async fn with_stdin_closed_no_command_waits_and_each_names_the_server_or_the_flag() {
+    for (words, command) in leaves() {
+        let line = line(&words, &command);
+        let began = Instant::now();
+        let ran = bbctl(&line, Around::default()).await;
+        assert!(began.elapsed() < Duration::from_secs(5), "{line}");
+        let offline = words == "version" || ran.exit.code() == 2;
+        assert!(
+            offline || ran.stderr.contains("there is no kubeconfig"),
+            "{line}: {ran:?}"
+        );
+        let ran = bbctl(&format!("{line} --json"), Around::default()).await;
+        for error in ran.stderr.lines() {
+            let error: serde_json::Value = serde_json::from_str(error).expect("a line of JSON");
+            assert!(error["message"].is_string(), "{line}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_would_be_made_is_shown_without_a_server() {
+    for (words, command) in leaves()
+        .iter()
+        .filter(|(words, _)| words.ends_with(" create"))
+    {
+        if words.starts_with("images") || words.starts_with("providers") {
+            continue;
+        }
+        let network = if words.starts_with("instances") {
+            " --network web"
+        } else {
+            ""
+        };
+        let line = format!("{}{network} --dry-run=client -o json", line(words, command));
+        let ran = bbctl(&line, Around::default()).await;
+        assert_eq!(ran.exit.code(), 0, "{line}: {ran:?}");
+        let made: serde_json::Value = serde_json::from_str(&ran.stdout).expect("one document");
+        assert_eq!(made["metadata"]["name"], "web", "{line}");
+        assert!(made["spec"].is_object(), "{line}");
+    }
+}
