@@ -377,9 +377,15 @@ fn every_file_that_a_page_names_exists() -> Result<()> {
 #[test]
 fn every_page_is_in_the_index() -> Result<()> {
     let index = read("docs/README.md")?;
+    let commands = read("docs/cli/README.md")?;
     for (page, _) in pages()? {
         let Some(below) = page.strip_prefix("docs/").filter(|p| *p != "README.md") else {
             continue;
+        };
+        // Commands have an index of their own.
+        let (index, below) = match below.strip_prefix("cli/") {
+            Some(name) if name != "README.md" => (&commands, name),
+            _ => (&index, below),
         };
         ensure!(
             index.contains(&format!("]({below})")),
