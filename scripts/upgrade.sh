@@ -43,6 +43,9 @@ build() {
     # Clones share the tree: one at a time.
     exec 8>"$place/lock"
     flock 8
+    # What somebody removed or interrupted meanwhile is written anew.
+    rm -f "$place/index.lock"
+    [[ -e $tree/Cargo.toml ]] || rm -f "$place/index"
     # No worktree of git's: it would be one more thing that the clone knows of. Files that are the
     # same in the tree that was there before stay, and with them what was built.
     GIT_INDEX_FILE=$place/index git --work-tree="$tree" read-tree --reset -u "$commit"
@@ -55,6 +58,9 @@ build() {
     rm -rf "$kept.new" "$kept"
     mkdir -p "$kept.new"
     strip -o "$kept.new/bb-controller" "$CARGO_TARGET_DIR/debug/bb-controller"
+    # Other clones may build in the same folder.
+    grep -qF "$tree/controller/src/main.rs" "$CARGO_TARGET_DIR/debug/bb-controller.d" ||
+        fail "another clone built its controller in $CARGO_TARGET_DIR at this moment: run it again"
     cp -R "$tree/charts/bitbuilder" "$kept.new/chart"
     printf '%s\n' "$commit" >"$kept.new/done"
     mv "$kept.new" "$kept"
