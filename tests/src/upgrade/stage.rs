@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use bb_lab_harness::{NAMESPACE, chart, controller_from};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 
@@ -123,7 +125,21 @@ impl Stage {
         if let Some(last) = self.runs.take() {
             roster.end(&last, GRACE)?;
         }
-        until("the next one to lead", || says("leads lease=")).await?;
+        let leases: Api<Lease> = Api::namespaced(self.site.client.clone(), NAMESPACE);
+        let limit = Instant::now() + BOUND;
+        loop {
+            let lease = leases.get_opt(ACCOUNT).await?.and_then(|lease| lease.spec);
+            let holder = lease.and_then(|lease| lease.holder_identity);
+            if holder.is_some_and(|holder| holder.starts_with(&format!("{name}_"))) {
+                break;
+            }
+            ensure!(
+                Instant::now() < limit,
+                "{name} does not lead; {}",
+                roster.tail(&name)
+            );
+            tokio::time::sleep(LOOK).await;
+        }
         self.runs = Some(name);
         Ok(())
     }
