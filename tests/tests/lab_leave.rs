@@ -18,7 +18,7 @@ async fn controller(site: &Site, name: &str) -> Result<Record> {
     let kubeconfig = site.cluster.kubeconfig_for(lab::CONTROLLER_USER)?;
     let flags = [
         "--leader-elect",
-        "--lease-duration=3",
+        "--lease-duration=10",
         "--active-poll=100",
         "--backoff=200",
         "--poll=2",

@@ -172,7 +172,7 @@ pub async fn run(
     let mut stage = Stage::of(site)?;
     stage.hand_over(older).await?;
     let began = Instant::now();
-    population::make(&stage.site, total, BOUND).await?;
+    population::make(&stage, total, BOUND).await?;
     let settled = began.elapsed();
     stage.steady().await?;
     let before = stage.objects().await?;

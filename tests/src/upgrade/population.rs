@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use futures::{TryStreamExt as _, stream};
 use serde_json::{Value, json};
 
+use super::stage::Stage;
 use crate::Site;
 use crate::site::documents;
 
@@ -22,17 +23,19 @@ const INSTANCES: usize = TENANT - 1 - NETWORKS - VOLUMES;
 /// Objects that use what others do not: containers, addresses, members, DHCP.
 const VARIED: [&str; 2] = ["examples/acme", "tests/src/sweep/more.yaml"];
 
-/// Makes at least so many objects, and waits until all are Ready.
-pub(super) async fn make(site: &Site, total: usize, bound: Duration) -> Result<()> {
+/// Makes at least so many objects, and waits until all are Ready, as long as who works on them is
+/// there.
+pub(super) async fn make(stage: &Stage, total: usize, bound: Duration) -> Result<()> {
+    let site = &stage.site;
     crate::scale::population::Population::unbounded(site).await?;
     site.apply_dir(VARIED[0]).await?;
     let more = bb_lab_harness::paths::root().join(VARIED[1]);
     let tenants = total.div_ceil(TENANT);
     apply(site, (0..tenants).map(tenant)).await?;
-    ready(site, bound).await?;
+    ready(stage, bound).await?;
     apply(site, documents(&std::fs::read_to_string(more)?)?).await?;
     apply(site, (0..tenants).flat_map(content)).await?;
-    ready(site, bound).await
+    ready(stage, bound).await
 }
 
 async fn apply(site: &Site, objects: impl IntoIterator<Item = Value>) -> Result<()> {
@@ -45,10 +48,11 @@ async fn apply(site: &Site, objects: impl IntoIterator<Item = Value>) -> Result<
 }
 
 /// Waits until every object is Ready. A list of a thousand objects is no small thing: once a second.
-async fn ready(site: &Site, bound: Duration) -> Result<()> {
+async fn ready(stage: &Stage, bound: Duration) -> Result<()> {
     let limit = Instant::now() + bound;
     loop {
-        let all = site.readiness().await?;
+        stage.alive()?;
+        let all = stage.site.readiness().await?;
         let open: BTreeMap<_, _> = all
             .into_iter()
             .filter(|(_, says)| !says.starts_with("True"))

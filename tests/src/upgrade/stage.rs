@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use bb_lab_harness::{NAMESPACE, chart, controller_from};
+use bb_lab_harness::{NAMESPACE, Record, chart, controller_from};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use kube::api::ListParams;
@@ -27,10 +27,11 @@ const BOUND: Duration = Duration::from_secs(180);
 const LOOKS: usize = 4;
 /// How long a controller that ends may let go of what it does.
 const GRACE: Duration = Duration::from_secs(30);
-/// How the controllers work: each target is looked at every second.
+/// How the controllers work: each target is looked at every second. The Lease is long, since a busy
+/// machine keeps its holder waiting; who ends gives it back at once.
 const FLAGS: [&str; 7] = [
     "--leader-elect",
-    "--lease-duration=6",
+    "--lease-duration=60",
     "--active-poll=250",
     "--backoff=200",
     "--poll=1",
@@ -48,8 +49,8 @@ pub(super) struct Stage {
     audit: Audit,
     /// What was asked of the API since the last step began.
     requests: Requests,
-    /// The name of the one that leads.
-    runs: Option<String>,
+    /// The name of the one that leads, and its process.
+    runs: Option<(String, Record)>,
     started: usize,
 }
 
@@ -122,7 +123,7 @@ impl Stage {
             Ok(String::from_utf8_lossy(&text).contains(words))
         };
         until("full caches", || says("caches are full")).await?;
-        if let Some(last) = self.runs.take() {
+        if let Some((last, _)) = self.runs.take() {
             roster.end(&last, GRACE)?;
         }
         let leases: Api<Lease> = Api::namespaced(self.site.client.clone(), NAMESPACE);
@@ -140,7 +141,16 @@ impl Stage {
             );
             tokio::time::sleep(LOOK).await;
         }
-        self.runs = Some(name);
+        self.runs = Some((name, record));
+        Ok(())
+    }
+
+    /// Fails where the controller that leads has ended by itself: nothing is to be waited for then.
+    pub(super) fn alive(&self) -> Result<()> {
+        let ended = self.runs.as_ref().filter(|(_, record)| !record.is_alive());
+        if let Some((name, _)) = ended {
+            bail!("{name} ended; {}", self.site.cluster.roster().tail(name));
+        }
         Ok(())
     }
 
@@ -161,6 +171,7 @@ impl Stage {
         let limit = Instant::now() + BOUND;
         let (mut began, mut outside) = (looks(&self.site), writes(&self.site));
         loop {
+            self.alive()?;
             let written = self.heard()?;
             if written > 0 || writes(&self.site) != outside {
                 (began, outside) = (looks(&self.site), writes(&self.site));
@@ -200,7 +211,7 @@ impl Stage {
 
     /// Ends everything.
     pub(super) async fn end(self) -> Result<()> {
-        if let Some(last) = &self.runs {
+        if let Some((last, _)) = &self.runs {
             self.site.cluster.roster().end(last, GRACE)?;
         }
         self.site.stop().await
