@@ -14,6 +14,7 @@ use crate::cmd::noun::{Instances, Networks, Providers, Regions, Tenants, Volumes
 use crate::kinds::KINDS;
 use crate::out::{Format, Look};
 use crate::session::Connection;
+use crate::start;
 use crate::usage;
 
 /// The whole command line.
@@ -40,18 +41,17 @@ pub struct Cli {
 pub struct Globals {
     /// How to write data: table, wide, json, yaml or name
     #[arg(short, long, global = true, value_enum, value_name = "FORMAT")]
-    #[arg(
-        default_value_t,
-        hide_default_value = true,
-        hide_possible_values = true
-    )]
-    pub output: Format,
+    #[arg(hide_possible_values = true)]
+    pub output: Option<Format>,
     /// The same as -o json
     #[arg(long, global = true)]
     pub json: bool,
     /// The namespace to work in [default: the context's]
     #[arg(short, long, global = true, value_name = "NAME")]
     pub namespace: Option<String>,
+    /// Who says the namespace where no flag does
+    #[arg(skip)]
+    pub namespace_from: Option<String>,
     /// The context of the kubeconfig to use [default: its current one]
     #[arg(long, global = true, value_name = "NAME")]
     pub context: Option<String>,
@@ -76,13 +76,25 @@ impl Globals {
     /// What the flags say about output.
     #[must_use]
     pub fn look(&self) -> Look {
-        let format = if self.json { Format::Json } else { self.output };
+        let format = match self.json {
+            true => Format::Json,
+            false => self.output.unwrap_or_default(),
+        };
         Look {
             format,
             no_color: self.no_color,
             no_input: self.no_input,
             no_pager: self.no_pager,
         }
+    }
+
+    /// The namespace that the command line itself asks for; one from the environment or a file
+    /// is no more than that of a context.
+    #[must_use]
+    pub fn asked(&self) -> Option<&str> {
+        self.namespace
+            .as_deref()
+            .filter(|_| self.namespace_from.is_none())
     }
 
     /// What the flags say about where to connect to.
@@ -100,6 +112,12 @@ impl Globals {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Check what is between here and an instance that runs
+    Doctor(start::doctor::Args),
+    /// Make an instance of an image, with all that it takes
+    Launch(start::launch::Args),
+    /// Make a folder of manifests to begin with
+    Init(start::init::Args),
     /// Show what there is, and why something is not ready
     Status(cmd::status::Args),
     /// Show what a change would send to routers and clusters
@@ -157,6 +175,18 @@ pub enum Verb {
     /// Collect what is needed to help into one file, without secrets
     SupportBundle(cmd::support_bundle::Args),
 
+    /// Who you are to the server, and what you may do
+    #[command(subcommand)]
+    #[command(
+        after_help = "Examples:\n  bbctl auth whoami\n  bbctl auth can-i create instances -n acme"
+    )]
+    Auth(start::auth::Verb),
+
+    /// Settings: what is in force and whence, and the file of your own
+    #[command(subcommand)]
+    #[command(after_help = "Examples:\n  bbctl config explain\n  bbctl config set namespace acme")]
+    Config(start::config::Verb),
+
     /// Print a script that completes commands in a shell
     Completion(cmd::completion::Args),
     /// Say what could come next, for the scripts of `completion`
@@ -170,10 +200,27 @@ pub enum Verb {
     Help(cmd::help::Args),
 }
 
+impl Verb {
+    /// Whether files of settings and the environment fill in what no flag says. Not where a file
+    /// that cannot be read must stop nobody, nor where flags are to be told from the rest.
+    #[must_use]
+    pub fn has_settings(&self) -> bool {
+        !matches!(
+            self,
+            Self::Config(_) | Self::Completion(_) | Self::Man(_) | Self::Help(_)
+        )
+    }
+}
+
 /// The commands by what they are for, in the order of the help. A group without commands does
 /// not show.
 pub const GROUPS: [(&str, &[&str]); 6] = [
-    ("Getting started", &["status", "plan", "apply", "wait"]),
+    (
+        "Getting started",
+        &[
+            "doctor", "launch", "init", "status", "plan", "apply", "wait",
+        ],
+    ),
     (
         "Resources",
         &[
@@ -194,7 +241,7 @@ pub const GROUPS: [(&str, &[&str]); 6] = [
         "Day 2",
         &["tree", "events", "top", "test-vyos", "support-bundle"],
     ),
-    ("Access", &[]),
+    ("Access", &["auth", "config"]),
     ("Help", &["completion", "man", "version", "help"]),
 ];
 

@@ -28,6 +28,7 @@ pub mod resource;
 pub mod results;
 pub mod select;
 pub mod session;
+pub mod start;
 pub mod style;
 pub mod table;
 pub mod usage;
@@ -92,7 +93,10 @@ async fn carry_out(argv: &[OsString], out: &mut Out) -> Result<Exit, Failure> {
         return Ok(Exit::Ok);
     }
     match cli::parse(argv, out.width()) {
-        Ok(cli) => {
+        Ok(mut cli) => {
+            if cli.verb.has_settings() {
+                start::config::layers(out.env())?.fill(&mut cli.globals)?;
+            }
             out.set_look(cli.globals.look());
             cmd::run(cli, out).await
         }

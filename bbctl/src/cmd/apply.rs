@@ -27,7 +27,9 @@ Examples:
   bbctl apply -f network.yaml -f instance.yaml --wait --timeout=10m
   bbctl apply -f network.yaml --dry-run=server
   bbctl apply -f examples/acme --plan 0c5ee3fd3c1b3e1a07d2f0c1c8a2b9e4
-  bbctl get network web -o yaml | bbctl apply -f -";
+  bbctl get network web -o yaml | bbctl apply -f -
+
+Without -f: the `files` that bitbuilder.toml of the working folder names.";
 
 /// What `bbctl apply` takes.
 #[derive(Debug, clap::Args)]
@@ -96,7 +98,10 @@ pub async fn run(
     out: &mut Out,
 ) -> Result<Exit, Failure> {
     if args.files.files.is_empty() {
-        return Err(Failure::usage("say what to apply: -f FILE").hint("as in `bbctl apply -f -`"));
+        return Err(Failure::usage("say what to apply: -f FILE").hint(
+            "as in `bbctl apply -f -`; without -f it takes a bitbuilder.toml in this folder, \
+             which `bbctl init` makes",
+        ));
     }
     let mut manifests = args.files.read(asked, out).await?;
     manifests.sort_by_key(rank);

@@ -35,6 +35,7 @@ use crate::error::{Exit, Failure};
 use crate::kinds::Kind;
 use crate::out::Out;
 use crate::session::{Scope, Session};
+use crate::start;
 
 /// Carries out what a command line says.
 ///
@@ -43,12 +44,15 @@ use crate::session::{Scope, Session};
 /// how it ended.
 pub async fn run(cli: Cli, out: &mut Out) -> Result<Exit, Failure> {
     let globals = cli.globals;
-    let (asked, timeout) = (globals.namespace.as_deref(), globals.timeout);
+    let (asked, timeout) = (globals.asked(), globals.timeout);
     if is_long(&cli.verb) {
         out.page();
     }
     match cli.verb {
-        Verb::Apply(args) => {
+        Verb::Apply(mut args) => {
+            if args.files.files.is_empty() {
+                args.files.files = start::config::layers(out.env())?.files();
+            }
             let session = connect_for(Timeout::of(args.wait), &globals, out).await?;
             apply::run(&args, asked, timeout, &session, out).await
         }
@@ -77,6 +81,14 @@ pub async fn run(cli: Cli, out: &mut Out) -> Result<Exit, Failure> {
         Verb::SupportBundle(args) => {
             support_bundle::run(&args, &connect(&globals, out).await?, out).await
         }
+        Verb::Doctor(args) => start::doctor::run(&args, &globals, out).await,
+        Verb::Launch(args) => {
+            let session = connect_for(Timeout::of(!args.no_wait), &globals, out).await?;
+            start::launch::run(&args, &globals, &session, out).await
+        }
+        Verb::Init(args) => start::init::run(&args, &globals, out).await,
+        Verb::Auth(verb) => start::auth::run(&verb, &connect(&globals, out).await?, out).await,
+        Verb::Config(verb) => start::config::run(&verb, &globals, out),
         Verb::TestVyos(args) => test_vyos::run(&args, &globals, out).await,
         Verb::Completion(args) => completion::run(&args, out),
         Verb::Complete(words) => completion::complete(&words, out).await,
@@ -112,7 +124,7 @@ async fn of_kind(
 
 /// Carries out a verb that takes any kind.
 async fn general(verb: General, globals: &Globals, out: &mut Out) -> Result<Exit, Failure> {
-    let (asked, timeout) = (globals.namespace.as_deref(), globals.timeout);
+    let (asked, timeout) = (globals.asked(), globals.timeout);
     match verb {
         General::Get(args) => {
             out.page();

@@ -13,7 +13,7 @@ use crate::out::Out;
 async fn make<D: Draft>(draft: &D, globals: &Globals, out: &mut Out) -> Result<Exit, Failure> {
     let flags = draft.flags();
     if flags.writing.dry_run == Some(DryRun::Client) {
-        return create::show(draft, globals.namespace.as_deref(), out).await;
+        return create::show(draft, globals.asked(), out).await;
     }
     let session = connect_for(Timeout::of(flags.wait), globals, out).await?;
     create::run(draft, globals.timeout, &session, out).await

@@ -2,8 +2,10 @@
 
 mod around;
 mod examples;
+mod hour;
 mod member;
 mod nouns;
 mod read;
+mod start;
 mod whole;
 mod write;

@@ -1,0 +1,15 @@
+//! Turns a new user with a kubeconfig into one whose instances run, and tells what is in the way.
+
+pub mod auth;
+pub mod choose;
+pub mod config;
+pub mod diagnose;
+pub mod doctor;
+pub mod findings;
+pub mod init;
+pub mod keys;
+pub mod launch;
+pub mod place;
+pub mod rights;
+pub mod send;
+pub mod settings;
