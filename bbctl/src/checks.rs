@@ -257,7 +257,7 @@ impl Fit {
 }
 
 /// Opens a connection to the host and port of an address and closes it again.
-async fn reach(url: &str, patience: Duration) -> Result<(), String> {
+pub(crate) async fn reach(url: &str, patience: Duration) -> Result<(), String> {
     let address = url.trim_start_matches("https://").trim_end_matches('/');
     let has_port = address.rsplit_once(':').is_some_and(|(host, port)| {
         port.bytes().all(|b| b.is_ascii_digit()) && (!host.contains(':') || host.ends_with(']'))

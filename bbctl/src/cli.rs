@@ -172,6 +172,8 @@ pub enum Verb {
 
     /// Check a VyOS router, and tell how to mend what fails
     TestVyos(cmd::test_vyos::Args),
+    /// Check a Proxmox VE cluster, and tell how to mend what fails
+    TestProxmox(start::test_proxmox::Args),
     /// Collect what is needed to help into one file, without secrets
     SupportBundle(cmd::support_bundle::Args),
 
@@ -239,7 +241,14 @@ pub const GROUPS: [(&str, &[&str]); 6] = [
     ),
     (
         "Day 2",
-        &["tree", "events", "top", "test-vyos", "support-bundle"],
+        &[
+            "tree",
+            "events",
+            "top",
+            "test-vyos",
+            "test-proxmox",
+            "support-bundle",
+        ],
     ),
     ("Access", &["auth", "config"]),
     ("Help", &["completion", "man", "version", "help"]),

@@ -9,6 +9,7 @@ use crate::change::Writing;
 use crate::goal::Goal;
 use crate::kinds::Kind;
 use crate::manifest::Files;
+use crate::start::provider;
 
 const START: &str = "\
 Examples:
@@ -172,6 +173,8 @@ pub enum Providers {
     /// As with every kind
     #[command(flatten)]
     Common(Common),
+    /// Keep a router's or cluster's credentials, and make its Provider and Secret
+    Add(Box<provider::AddArgs>),
 }
 
 /// What can be done with regions.

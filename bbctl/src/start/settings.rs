@@ -124,4 +124,43 @@ mod tests {
             ["  name:    www-1  (flag)", "  ssh-key: none   (nobody)"]
         );
     }
+
+    fn out(interactive: bool, stdin: &str) -> Out {
+        let io = crate::out::Io {
+            env: std::collections::BTreeMap::new(),
+            stdin: Box::new(std::io::Cursor::new(stdin.as_bytes().to_vec())),
+            stdout: Box::new(std::io::sink()),
+            stderr: Box::new(std::io::sink()),
+            interactive,
+            stdout_is_terminal: false,
+            stderr_is_terminal: interactive,
+            columns: None,
+        };
+        Out::new(io, crate::out::Look::default())
+    }
+
+    #[tokio::test]
+    async fn a_person_goes_on_changes_a_row_or_says_no() {
+        let all = [Setting::new("memory", "1Gi", "default")];
+        let change = Reply::Change {
+            setting: "memory".to_owned(),
+            value: "2Gi".to_owned(),
+        };
+        for (typed, wanted) in [
+            ("y\n", Some(Reply::Go)),
+            ("memory\n2Gi\n", Some(change.clone())),
+            ("colour\nmemory\n 2Gi \n", Some(change)),
+            ("n\n", None),
+            ("\n", None),
+            ("", None),
+        ] {
+            let reply = ask(&all, "launch", &mut out(true, typed)).await;
+            assert_eq!(reply.ok(), wanted, "{typed:?}");
+        }
+        let unasked = ask(&all, "launch", &mut out(false, "y\n"))
+            .await
+            .unwrap_err();
+        assert_eq!(unasked.exit, crate::error::Exit::Usage);
+        assert!(unasked.hint.is_some_and(|hint| hint.contains("--yes")));
+    }
 }

@@ -2,6 +2,7 @@
 
 mod ends;
 mod help;
+mod keep;
 mod status;
 mod support;
 mod tables;

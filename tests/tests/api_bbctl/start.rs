@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use bb_tests::{Site, SiteOptions};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::around::{Ran, bbctl, begin, cluster, end};
+use crate::around::{Ran, bbctl, begin, cluster, end, namespace, ours};
 
 /// A public key in a file of its own.
 const KEY: &str =
@@ -182,4 +182,146 @@ async fn from_nothing_to_an_instance_by_launch_alone() -> Result<()> {
     site.delete("Tenant", None, "acme", Duration::from_secs(120))
         .await?;
     site.stop().await
+}
+
+/// Runs bbctl with files of one's own in `home`, and a passphrase that a file of it holds.
+async fn at_home(home: &std::path::Path, words: &str, stdin: &str) -> Result<Ran> {
+    let kubeconfig = cluster().await?.kubeconfig();
+    let mut child = tokio::process::Command::new(bb_lab_harness::paths::binary("bbctl")?);
+    let child = child
+        .args(words.split_whitespace())
+        .env_clear()
+        .env("KUBECONFIG", kubeconfig)
+        .env("HOME", home)
+        .env("BBCTL_PASSPHRASE_FILE", home.join("words"))
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    end(child, stdin).await
+}
+
+fn private(path: &std::path::Path, text: &str) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, text)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_provider_is_added_with_its_secret_and_the_secret_shows_nowhere() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let home = home.path();
+    private(&home.join("words"), "correct horse battery\n")?;
+    private(&home.join("key"), "s3cret-of-added\n")?;
+    let region = json!({"asn": 65000, "vnis": "10000-19999", "tables": "1000-1999"});
+    let objects = format!(
+        "{}{}",
+        namespace("adding"),
+        ours("Region", "adding", &region)
+    );
+    let applied = bbctl("apply -f -", &objects).await?;
+    ensure!(applied.code == Some(0), "{applied:?}");
+    let pin = "AB".repeat(32);
+    let words = format!(
+        "providers add added --vyos https://192.0.2.9 --region adding --system adding \
+                         --router-id 10.255.9.9 --sha256 {pin}"
+    );
+    let key = home.join("key");
+    // Nobody can be asked: a flag is named, and nothing is kept.
+    let unasked = at_home(home, &format!("{words} --key-file {}", key.display()), "").await?;
+    assert_eq!(unasked.code, Some(2), "{unasked:?}");
+    assert!(unasked.stderr.contains("--apply") && !home.join(".bbctl").exists());
+    // What the server refuses is not kept either.
+    let wrong = format!(
+        "{words} --zone NOT_A_ZONE --key-file {} --apply",
+        key.display()
+    );
+    let refused = at_home(home, &wrong, "").await?;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(!home.join(".bbctl").exists());
+    let ran = at_home(
+        home,
+        &format!("{words} --key-file - --apply"),
+        "s3cret-of-added\n",
+    )
+    .await?;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    for name in ["credentials.toml", "providers.toml"] {
+        let text = std::fs::read_to_string(home.join(".bbctl").join(name))?;
+        assert!(text.contains("added") && !text.contains("s3cret"), "{text}");
+    }
+    let said = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(
+        !said.contains("s3cret") && !said.contains("battery"),
+        "{said}"
+    );
+    let provider = bbctl("get provider added -o json", "").await?.json()?;
+    assert_eq!(
+        provider["spec"]["vyos"]["credentials"]["secret"], "added",
+        "{provider}"
+    );
+    let client = crate::around::client().await?;
+    let secrets: kube::Api<k8s_openapi::api::core::v1::Secret> =
+        kube::Api::namespaced(client, "adding");
+    let data = secrets.get("added").await?.data.unwrap_or_default();
+    assert_eq!(data["key"].0, b"s3cret-of-added");
+    // With another passphrase nothing is written, and a file that is open to others is refused.
+    private(&home.join("words"), "another horse battery\n")?;
+    let other = at_home(home, &format!("{words} --key-file - --no-apply"), "x\n").await?;
+    assert_eq!(other.code, Some(4), "{other:?}");
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+    let open = format!("{words} --key-file {} --no-apply", key.display());
+    let open = at_home(home, &open, "").await?;
+    assert!(open.stderr.contains("chmod 600"), "{open:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cluster_is_tested_from_here_and_each_failure_has_a_remedy() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let seed = bb_lab_proxmox::Seed::example();
+    let token = seed.tokens.first().context("a token")?;
+    let good = format!("{}!{}={}\n", token.user, token.tokenid, token.secret);
+    let mut bare = seed.clone();
+    bare.acl.clear();
+    let start = |seed| {
+        bb_lab_proxmox::ProxmoxLab::start(bb_lab_proxmox::Config {
+            seed,
+            ..bb_lab_proxmox::Config::default()
+        })
+    };
+    let lab = start(seed.clone()).await?;
+    let powerless = start(bare).await?;
+    let test = async |lab: &bb_lab_proxmox::Running, pin: &str, token: &str| {
+        let uses = "--pool bitbuilder --template 9000 --storage ssd --holder 900 --json";
+        let words = format!(
+            "test-proxmox {} --token-file - --sha256 {pin} {uses}",
+            lab.api
+        );
+        at_home(dir.path(), &words, token).await
+    };
+    let ran = test(&lab, &lab.sha256, &good).await?;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let wrong = good.replace(&token.secret, "00000000-0000-0000-0000-000000000000");
+    let pin = "AA".repeat(32);
+    for (lab, pin, token, check) in [
+        (&lab, pin.as_str(), &good, "tls"),
+        (&lab, lab.sha256.as_str(), &wrong, "credentials"),
+        (&powerless, powerless.sha256.as_str(), &good, "rights"),
+    ] {
+        let ran = test(lab, pin, token).await?;
+        assert_eq!(ran.code, Some(1), "{check}: {ran:?}");
+        let found = ran.json()?;
+        assert_eq!(status(&found, check), "fail", "{found}");
+        assert!(found[check]["remedy"].is_string(), "{found}");
+        assert!(!ran.stdout.contains(token.trim()), "{ran:?}");
+    }
+    let away = "test-proxmox 127.0.0.1:1 --token-file - --sha256 AA --json --timeout 2s";
+    let ran = at_home(dir.path(), away, &good).await?;
+    assert_eq!(status(&ran.json()?, "reach"), "fail", "{ran:?}");
+    lab.stop().await;
+    powerless.stop().await;
+    Ok(())
 }
