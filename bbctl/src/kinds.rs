@@ -363,7 +363,9 @@ mod tests {
 
     #[test]
     fn the_table_agrees_with_the_definitions() {
-        let crds = bb_crds::crds();
+        // A Plan is a question that `bbctl plan` asks and takes away, no object of anybody's.
+        let mut crds = bb_crds::crds();
+        crds.retain(|crd| crd.spec.names.kind != "Plan");
         assert_eq!(crds.len(), KINDS.len());
         for (crd, kind) in crds.iter().zip(&KINDS) {
             let names = &crd.spec.names;
