@@ -120,6 +120,8 @@ pub enum Verb {
     Init(start::init::Args),
     /// Show what there is, and why something is not ready
     Status(cmd::status::Args),
+    /// Look at everything and change it, in a dashboard
+    Ui(crate::ui::shell::Args),
     /// Show what a change would send to routers and clusters
     Plan(cmd::plan::Args),
     /// Create or change what files describe
@@ -220,7 +222,7 @@ pub const GROUPS: [(&str, &[&str]); 6] = [
     (
         "Getting started",
         &[
-            "doctor", "launch", "init", "status", "plan", "apply", "wait",
+            "doctor", "launch", "init", "status", "ui", "plan", "apply", "wait",
         ],
     ),
     (

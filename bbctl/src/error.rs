@@ -26,6 +26,8 @@ pub enum Exit {
     Undecided = 7,
     /// Ended by SIGINT.
     Interrupted = 130,
+    /// Ended by SIGTERM or SIGHUP.
+    Terminated = 143,
 }
 
 impl Exit {
@@ -48,6 +50,7 @@ impl Exit {
             Self::TimedOut => "TimedOut",
             Self::Undecided => "Undecided",
             Self::Interrupted => "Interrupted",
+            Self::Terminated => "Terminated",
         }
     }
 

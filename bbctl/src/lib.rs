@@ -31,6 +31,7 @@ pub mod session;
 pub mod start;
 pub mod style;
 pub mod table;
+pub mod ui;
 pub mod usage;
 pub mod watch;
 

@@ -116,6 +116,12 @@ impl Out {
         self.look.format
     }
 
+    /// Whether stdout is a terminal.
+    #[must_use]
+    pub fn is_terminal(&self) -> bool {
+        self.io.stdout_is_terminal && self.io.interactive
+    }
+
     /// Whether data is a document for programs.
     #[must_use]
     pub fn is_machine(&self) -> bool {

@@ -174,7 +174,11 @@ impl Portrait {
         out.table_with_text("  ", &table, "message", &messages)
     }
 
-    fn tell_events(&self, now: Timestamp, out: &mut Out) -> Result<(), Failure> {
+    /// What was said of it, for people.
+    ///
+    /// # Errors
+    /// When stdout is closed or full.
+    pub fn tell_events(&self, now: Timestamp, out: &mut Out) -> Result<(), Failure> {
         section("Events", out)?;
         let events = match &self.events {
             None => return out.line("  you may not read them"),

@@ -1,5 +1,7 @@
 //! Turns an object into the others that explain it, as far as they may be read.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::Event;
 use kube::api::{Api, ListParams};
 use serde_json::Value;
@@ -22,76 +24,76 @@ pub struct Related {
     pub providers: Vec<Object>,
 }
 
+/// Finds those objects of a kind, by its plural, in a place for which a question is answered yes.
+pub type Find<'a> = dyn FnMut(&'static str, &Scope, &dyn Fn(&Object) -> bool) -> Vec<Object> + 'a;
+
 impl Related {
     /// Reads what explains an object.
     ///
     /// # Errors
     /// When the server does not answer. What it refuses to show is left out.
     pub async fn read(kind: &Kind, object: &Object, session: &Session) -> Result<Self, Failure> {
+        let mut wanted = Vec::new();
+        Self::among(kind, object, &mut |plural, scope, _| {
+            wanted.push((plural, scope.clone()));
+            Vec::new()
+        });
+        let lists = wanted
+            .iter()
+            .map(|(plural, scope)| async move { read(plural, scope, session).await });
+        let lists = futures::future::try_join_all(lists).await?;
+        let plurals = wanted.into_iter().map(|(plural, _)| plural);
+        let mut lists: BTreeMap<_, _> = plurals.zip(lists).collect();
+        Ok(Self::among(kind, object, &mut |plural, _, wanted| {
+            kept(lists.remove(plural).unwrap_or_default(), wanted)
+        }))
+    }
+
+    /// Chooses what explains an object from what there is; each kind is looked for once.
+    pub fn among(kind: &Kind, object: &Object, find: &mut Find<'_>) -> Self {
         let own = Scope::Namespace(object::namespace(object).to_owned());
+        let name = object::name(object);
+        let cluster = text(object, "/status/cluster");
+        let all = |_: &Object| true;
+        let on_it = |o: &Object| object::name(o) == cluster;
         let mut related = Self::default();
         match kind.kind {
             "Instance" => {
-                let (networks, volumes, providers) = futures::try_join!(
-                    read("networks", &own, session),
-                    read("volumes", &own, session),
-                    read("providers", &own, session),
-                )?;
-                let on = text(object, "/status/cluster");
-                related.networks = networks;
-                related.volumes = volumes;
-                related.providers = kept(providers, |p| object::name(p) == on);
+                related.networks = find("networks", &own, &all);
+                related.volumes = find("volumes", &own, &all);
+                related.providers = find("providers", &own, &on_it);
             }
             "Network" => {
-                let (instances, providers) = futures::try_join!(
-                    read("instances", &own, session),
-                    read("providers", &own, session),
-                )?;
-                let name = object::name(object).to_owned();
-                related.instances = kept(instances, |i| {
+                related.instances = find("instances", &own, &|i| {
                     names(i, "/spec/networks", "network").any(|n| n == name)
                 });
                 let on: Vec<&str> = names(object, "/status/targets", "name").collect();
-                related.providers = kept(providers, |p| on.contains(&object::name(p)));
+                related.providers = find("providers", &own, &|p| on.contains(&object::name(p)));
             }
             "Volume" => {
-                let (instances, providers) = futures::try_join!(
-                    read("instances", &own, session),
-                    read("providers", &own, session),
-                )?;
-                let name = object::name(object).to_owned();
-                related.instances = kept(instances, |i| {
+                related.instances = find("instances", &own, &|i| {
                     names(i, "/spec/volumes", "volume").any(|n| n == name)
                 });
-                let on = text(object, "/status/cluster");
-                related.providers = kept(providers, |p| object::name(p) == on);
+                related.providers = find("providers", &own, &on_it);
             }
             "Tenant" => {
                 let scope = Scope::Namespace(namespace_of(object));
-                let (networks, volumes, instances) = futures::try_join!(
-                    read("networks", &scope, session),
-                    read("volumes", &scope, session),
-                    read("instances", &scope, session),
-                )?;
-                related = Self {
-                    networks,
-                    volumes,
-                    instances,
-                    providers: Vec::new(),
-                };
+                related.networks = find("networks", &scope, &all);
+                related.volumes = find("volumes", &scope, &all);
+                related.instances = find("instances", &scope, &all);
             }
             "Provider" => {
-                let instances = read("instances", &Scope::Everywhere, session).await?;
-                let name = object::name(object);
-                related.instances = kept(instances, |i| text(i, "/status/cluster") == name);
+                related.instances = find("instances", &Scope::Everywhere, &|i| {
+                    text(i, "/status/cluster") == name
+                });
             }
             _ => {
-                let providers = read("providers", &Scope::Everywhere, session).await?;
-                let name = object::name(object);
-                related.providers = kept(providers, |p| text(p, "/spec/region") == name);
+                related.providers = find("providers", &Scope::Everywhere, &|p| {
+                    text(p, "/spec/region") == name
+                });
             }
         }
-        Ok(related)
+        related
     }
 }
 
@@ -115,7 +117,7 @@ pub fn names<'a>(
         .filter_map(move |entry| entry.get(field)?.as_str())
 }
 
-fn kept(mut objects: Vec<Object>, wanted: impl Fn(&Object) -> bool) -> Vec<Object> {
+fn kept(mut objects: Vec<Object>, wanted: &dyn Fn(&Object) -> bool) -> Vec<Object> {
     objects.retain(|object| wanted(object));
     objects
 }
@@ -167,9 +169,22 @@ pub struct Said {
 /// # Errors
 /// When the server does not answer.
 pub async fn events(object: &Object, session: &Session) -> Result<Option<Vec<Said>>, Failure> {
-    // Events of objects without a namespace are kept in this one.
-    let namespace = object.metadata.namespace.as_deref().unwrap_or("default");
     let uid = object.metadata.uid.as_deref().unwrap_or_default();
+    events_of(uid, object.metadata.namespace.as_deref(), session).await
+}
+
+/// The events of the object with a uid, in its namespace, the latest last; `None` where they may
+/// not be read.
+///
+/// # Errors
+/// When the server does not answer.
+pub async fn events_of(
+    uid: &str,
+    namespace: Option<&str>,
+    session: &Session,
+) -> Result<Option<Vec<Said>>, Failure> {
+    // Events of objects without a namespace are kept in this one.
+    let namespace = namespace.unwrap_or("default");
     let api: Api<Event> = Api::namespaced(session.client(), namespace);
     let params = ListParams::default().fields(&format!("involvedObject.uid={uid}"));
     let doing = format!("list events{}", within(Some(namespace)));

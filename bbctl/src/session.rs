@@ -241,6 +241,21 @@ async fn config(
         .map_err(|error| unusable(&error, &contexts))
 }
 
+/// The current context of the kubeconfig that is meant, and all of its contexts.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn contexts(
+    connection: &Connection,
+    env: &BTreeMap<String, String>,
+) -> Result<(Option<String>, Vec<String>), Failure> {
+    let Some(kubeconfig) = kubeconfig(connection, env)? else {
+        return Ok((None, Vec::new()));
+    };
+    let names = kubeconfig.contexts.into_iter().map(|context| context.name);
+    Ok((kubeconfig.current_context, names.collect()))
+}
+
 /// Reads the kubeconfig that is meant: the flag's, those of `KUBECONFIG`, or the usual one.
 fn kubeconfig(
     connection: &Connection,

@@ -23,6 +23,20 @@ pub enum Tone {
 }
 
 impl Tone {
+    /// The tone that a code of a colour stands for.
+    #[must_use]
+    pub fn of_code(code: &str) -> Self {
+        let all = [
+            Self::Good,
+            Self::Waiting,
+            Self::Bad,
+            Self::Head,
+            Self::Faint,
+        ];
+        let found = all.into_iter().find(|tone| tone.code() == code);
+        found.unwrap_or_default()
+    }
+
     const fn code(self) -> &'static str {
         match self {
             Self::Plain => "",

@@ -3,7 +3,7 @@
 use crate::style::{Colour, Tone, tame};
 
 /// The space between two columns.
-const GAP: usize = 2;
+pub const GAP: usize = 2;
 /// A cell that must shrink keeps at least this much.
 const LEAST: usize = 8;
 
@@ -101,8 +101,8 @@ impl Table {
             .collect();
         let mut shown: Vec<usize> = (0..self.heads.len()).collect();
         if let Some(width) = width {
-            self.drop_columns(&mut shown, &widths, width);
-            shrink(&shown, &mut widths, width);
+            let keep: Vec<u8> = self.heads.iter().map(|head| head.keep).collect();
+            shown = choose(&keep, &mut widths, width);
         }
         let heads: Vec<Cell> = self
             .heads
@@ -114,30 +114,35 @@ impl Table {
             .map(|row| line(row, &shown, &widths, colour))
             .collect()
     }
+}
 
-    /// Leaves out the least dear columns until the rest fits, then takes back what still finds
-    /// room, the dearest first.
-    fn drop_columns(&self, shown: &mut Vec<usize>, widths: &[usize], width: usize) {
-        let mut dropped: Vec<usize> = Vec::new();
-        while total(shown, widths) > width {
-            let least = shown
-                .iter()
-                .enumerate()
-                .filter(|(_, column)| self.heads[**column].keep < ALWAYS)
-                .min_by_key(|(at, column)| (self.heads[**column].keep, usize::MAX - at))
-                .map(|(at, _)| at);
-            let Some(at) = least else { return };
-            dropped.push(shown.remove(at));
-        }
-        for column in dropped.into_iter().rev() {
-            let mut more = shown.clone();
-            more.push(column);
-            if total(&more, widths) <= width {
-                more.sort_unstable();
-                *shown = more;
-            }
+/// Chooses the columns that fit a width, by how dear each is and how wide: leaves out the least
+/// dear until the rest fits, then takes back what still finds room, the dearest first. What must
+/// stay and is still too wide is made narrower.
+#[must_use]
+pub fn choose(keep: &[u8], widths: &mut [usize], width: usize) -> Vec<usize> {
+    let mut shown: Vec<usize> = (0..keep.len()).collect();
+    let mut dropped: Vec<usize> = Vec::new();
+    while total(&shown, widths) > width {
+        let least = shown
+            .iter()
+            .enumerate()
+            .filter(|(_, column)| keep[**column] < ALWAYS)
+            .min_by_key(|(at, column)| (keep[**column], usize::MAX - at))
+            .map(|(at, _)| at);
+        let Some(at) = least else { break };
+        dropped.push(shown.remove(at));
+    }
+    for column in dropped.into_iter().rev() {
+        let mut more = shown.clone();
+        more.push(column);
+        if total(&more, widths) <= width {
+            more.sort_unstable();
+            shown = more;
         }
     }
+    shrink(&shown, widths, width);
+    shown
 }
 
 fn tidy(row: &[Cell]) -> Vec<Cell> {

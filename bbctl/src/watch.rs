@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::stream::{SelectAll, StreamExt};
+use kube::api::Api;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use tokio::time::Instant;
@@ -64,6 +65,26 @@ pub struct Outcome {
     pub object: Option<Object>,
     /// Why it did not reach the goal; none when it did.
     pub failure: Option<Failure>,
+}
+
+/// What the server tells of objects as they change, the present ones first. After an error it goes
+/// on, ever more slowly.
+pub fn changes(
+    api: Api<Object>,
+    config: watcher::Config,
+) -> impl futures::Stream<Item = watcher::Result<Event<Object>>> + Send {
+    watcher(api, config).default_backoff()
+}
+
+/// What the server said, or what came in between, where a watch failed.
+#[must_use]
+pub fn cause(error: &watcher::Error) -> Option<&kube::Error> {
+    match error {
+        watcher::Error::InitialListFailed(cause)
+        | watcher::Error::WatchStartFailed(cause)
+        | watcher::Error::WatchFailed(cause) => Some(cause),
+        _ => None,
+    }
 }
 
 type Stream = futures::stream::BoxStream<'static, (usize, watcher::Result<Event<Object>>)>;
@@ -152,7 +173,7 @@ impl Vigil<'_> {
                     .fields(&format!("metadata.name={}", group.target.name)),
                 _ => watcher::Config::default(),
             };
-            let stream = watcher(group.target.api(session), config).default_backoff();
+            let stream = changes(group.target.api(session), config);
             stream.map(move |event| (at, event)).boxed()
         });
         futures::stream::select_all(streams.collect::<Vec<_>>())
@@ -250,12 +271,7 @@ impl Vigil<'_> {
         session: &Session,
         out: &mut Out,
     ) -> Result<(), Failure> {
-        let cause = match error {
-            watcher::Error::InitialListFailed(cause)
-            | watcher::Error::WatchStartFailed(cause)
-            | watcher::Error::WatchFailed(cause) => Some(cause),
-            _ => None,
-        };
+        let cause = cause(error);
         let target = &self.groups[group].target;
         let place = within(target.namespace.as_deref());
         let doing = format!("watch {}{place}", target.resource.plural);

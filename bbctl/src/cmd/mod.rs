@@ -91,6 +91,7 @@ pub async fn run(cli: Cli, out: &mut Out) -> Result<Exit, Failure> {
         Verb::Auth(verb) => start::auth::run(&verb, &connect(&globals, out).await?, out).await,
         Verb::Config(verb) => start::config::run(&verb, &globals, out),
         Verb::TestProxmox(args) => start::test_proxmox::run(&args, &globals, out).await,
+        Verb::Ui(args) => crate::ui::shell::run(&args, &globals, out).await,
         Verb::TestVyos(args) => test_vyos::run(&args, &globals, out).await,
         Verb::Completion(args) => completion::run(&args, out),
         Verb::Complete(words) => completion::complete(&words, out).await,

@@ -1,0 +1,221 @@
+//! Turns keys that change something into the commands of this program that do it.
+
+use ratatui::crossterm::event::KeyCode;
+
+use crate::kinds::Kind;
+use crate::style::Tone;
+
+use super::ask::Ask;
+use super::event::{Command, Effect, Weighed, Why};
+use super::form::{Form, Outcome};
+use super::keys::{Action, Key};
+use super::model::{Model, Over};
+use super::place::Place;
+use super::prompt::CREATABLE;
+use super::store::Id;
+
+/// Runs commands, each with a line in the log.
+fn run(model: &mut Model, commands: Vec<Command>) -> Vec<Effect> {
+    let effect = |command: Command| {
+        model.log(&command);
+        Effect::Run(command)
+    };
+    commands.into_iter().map(effect).collect()
+}
+
+/// Gives the terminal to a command.
+fn visit(model: &mut Model, command: Command) -> Vec<Effect> {
+    model.log(&command);
+    vec![Effect::Visit(command)]
+}
+
+/// Asks what deletions mean; the answer becomes a question.
+pub(super) fn delete(model: &mut Model) -> Vec<Effect> {
+    let chosen = model.place().chosen();
+    model.say(Tone::Faint, "looking what goes with it …");
+    vec![Effect::Weigh(chosen)]
+}
+
+/// Asks before a deletion.
+pub(super) fn weighed(model: &mut Model, answer: Result<Vec<Weighed>, String>) {
+    match answer {
+        Ok(doomed) if !doomed.is_empty() => {
+            // A question does not take the place of what is being typed.
+            if model.over.is_none() && !model.readonly {
+                model.notice = None;
+                model.over = Some(Over::Ask(Box::new(Ask::delete(&doomed))));
+            }
+        }
+        Ok(_) => model.say(Tone::Waiting, "it is gone already"),
+        Err(why) => model.say(Tone::Bad, why),
+    }
+}
+
+/// Takes a key for a question.
+pub(super) fn answered(model: &mut Model, mut ask: Box<Ask>, key: Key) -> Vec<Effect> {
+    let typed = !ask.names.is_empty();
+    match key.code {
+        KeyCode::Esc => {
+            model.say(Tone::Plain, "cancelled: nothing was done");
+            return Vec::new();
+        }
+        KeyCode::Enter if typed => {
+            let name = ask.line.text();
+            if ask
+                .names
+                .first()
+                .is_some_and(|wanted| *wanted == name.trim())
+            {
+                ask.names.remove(0);
+                ask.line = super::line::Line::default();
+                if ask.names.is_empty() {
+                    return confirmed(model, &ask);
+                }
+            } else {
+                model.say(Tone::Bad, format!("`{}` is not the name", name.trim()));
+            }
+        }
+        KeyCode::Enter if ask.commands.is_empty() => return Vec::new(),
+        KeyCode::Enter if ask.on_yes => return confirmed(model, &ask),
+        KeyCode::Enter => {
+            model.say(Tone::Plain, "cancelled: nothing was done");
+            return Vec::new();
+        }
+        _ if typed => {
+            ask.line.take(key);
+        }
+        KeyCode::Left | KeyCode::Right | KeyCode::Tab | KeyCode::BackTab
+            if !ask.commands.is_empty() =>
+        {
+            ask.on_yes = !ask.on_yes;
+        }
+        _ => {}
+    }
+    model.over = Some(Over::Ask(ask));
+    Vec::new()
+}
+
+fn confirmed(model: &mut Model, ask: &Ask) -> Vec<Effect> {
+    if let Some(why) = ask.outdated(&model.store) {
+        model.say(Tone::Waiting, why);
+        return Vec::new();
+    }
+    if let Place::List(list) = model.place_mut() {
+        list.marks.clear();
+    }
+    run(model, ask.commands.clone())
+}
+
+/// Starts, stops or restarts instances; what takes them down asks first.
+pub(super) fn power(model: &mut Model, action: Action) -> Vec<Effect> {
+    let ids = model.place().chosen();
+    let verb = match action {
+        Action::Start => "start",
+        Action::Stop => "stop",
+        _ => "restart",
+    };
+    let commands: Vec<Command> = ids
+        .iter()
+        .map(|id| of_instance(verb, id, &["--yes"]))
+        .collect();
+    let ask = match action {
+        Action::Start => {
+            if let Place::List(list) = model.place_mut() {
+                list.marks.clear();
+            }
+            return run(model, commands);
+        }
+        Action::Stop => Ask::verb("Stop", "the guest is shut down and stays so", ids, commands),
+        _ => Ask::verb(
+            "Restart",
+            "the guest is shut down and started again",
+            ids,
+            commands,
+        ),
+    };
+    model.over = Some(Over::Ask(Box::new(ask)));
+    Vec::new()
+}
+
+/// `instances VERB NAME -n NAMESPACE FLAGS`.
+fn of_instance(verb: &str, id: &Id, flags: &[&str]) -> Command {
+    let mut args = vec![
+        id.kind.plural.to_owned(),
+        verb.to_owned(),
+        id.key.name.to_string(),
+    ];
+    args.extend(id.place());
+    args.extend(flags.iter().map(|flag| (*flag).to_owned()));
+    Command::new(args)
+}
+
+/// Opens the object in the editor.
+pub(super) fn edit(model: &mut Model) -> Vec<Effect> {
+    let Some(id) = model.place().object() else {
+        return Vec::new();
+    };
+    let mut args = vec!["edit".to_owned()];
+    args.extend(id.words());
+    visit(model, Command::new(args))
+}
+
+/// Opens the form for a new object of the kind on the screen.
+pub(super) fn create(model: &mut Model) -> Vec<Effect> {
+    let kind = match model.place() {
+        Place::List(list) => list.kind,
+        Place::Page(page) => page.id.kind,
+        _ => match model.place().object() {
+            Some(id) => id.kind,
+            None => {
+                model.say(Tone::Waiting, "say what: `:create instance`");
+                return Vec::new();
+            }
+        },
+    };
+    form(model, kind.plural)
+}
+
+/// Opens the form for a new object of a kind.
+pub(super) fn form(model: &mut Model, plural: &str) -> Vec<Effect> {
+    let Some(kind) = Kind::named(plural).filter(|k| CREATABLE.contains(&k.singular)) else {
+        let words = format!("there is no form for {plural}: apply a file, see docs/spec");
+        model.say(Tone::Waiting, words);
+        return Vec::new();
+    };
+    if model.readonly {
+        model.say(Tone::Waiting, "read-only: `create` is off");
+        return Vec::new();
+    }
+    model.over = Some(Over::Form(Box::new(Form::create(kind, model))));
+    Vec::new()
+}
+
+/// Opens the form for the size of the object.
+pub(super) fn resize(model: &mut Model) -> Vec<Effect> {
+    let Some(id) = model.place().object() else {
+        return Vec::new();
+    };
+    let Some(entry) = model.store.get(&id) else {
+        return Vec::new();
+    };
+    let form = Form::resize(&id, &entry.object);
+    model.over = Some(Over::Form(Box::new(form)));
+    Vec::new()
+}
+
+/// Takes a key for a form.
+pub(super) fn filled(model: &mut Model, mut form: Box<Form>, key: Key) -> Vec<Effect> {
+    match form.press(key) {
+        Outcome::Stay => model.over = Some(Over::Form(form)),
+        Outcome::Leave => model.say(Tone::Plain, "cancelled: nothing was done"),
+        Outcome::Run(commands) => {
+            model.over = Some(Over::Form(form));
+            // To be judged changes nothing and is not told of.
+            if commands.iter().all(|command| command.why == Why::Check) {
+                return commands.into_iter().map(Effect::Run).collect();
+            }
+            return run(model, commands);
+        }
+    }
+    Vec::new()
+}

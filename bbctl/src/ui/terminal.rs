@@ -1,0 +1,109 @@
+//! Turns the terminal into a screen of our own, and back into what it was, however we end.
+
+use std::io::{self, Stdout, Write, stdout};
+
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+use ratatui::crossterm::cursor::Show;
+use ratatui::crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
+use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{
+    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+};
+
+/// A screen of our own. When it is dropped, the terminal is as before.
+pub(super) struct Screen {
+    /// What is drawn on.
+    pub(super) terminal: Terminal<CrosstermBackend<Stdout>>,
+}
+
+impl Screen {
+    /// Takes the terminal over. A panic gives it back before it is told.
+    pub(super) fn open() -> io::Result<Self> {
+        let told = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            give_back();
+            told(panic);
+        }));
+        take()?;
+        let terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
+        Ok(Self { terminal })
+    }
+
+    /// Gives the terminal to somebody else for a while.
+    pub(super) fn lend(&mut self) {
+        give_back();
+    }
+
+    /// Takes it back.
+    pub(super) fn take_back(&mut self) -> io::Result<()> {
+        take()?;
+        // A new one knows that nothing is drawn yet. To clear the old one would ask the terminal
+        // where its cursor is, and that answer gets lost among keys that were typed meanwhile.
+        self.terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
+        Ok(())
+    }
+
+    /// Puts a text on the clipboard of whoever looks at the terminal (OSC 52).
+    pub(super) fn copy(&mut self, text: &str) -> io::Result<()> {
+        let coded = base64(text.as_bytes());
+        let mut out = stdout();
+        write!(out, "\u{1b}]52;c;{coded}\u{7}")?;
+        out.flush()
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+fn take() -> io::Result<()> {
+    enable_raw_mode()?;
+    execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste)
+}
+
+fn give_back() {
+    // We are on our way out: each step is tried whatever became of the others.
+    let _ = execute!(stdout(), DisableBracketedPaste, LeaveAlternateScreen, Show);
+    let _ = disable_raw_mode();
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for part in bytes.chunks(3) {
+        let word = part
+            .iter()
+            .fold(0u32, |word, byte| word << 8 | u32::from(*byte))
+            << (8 * (3 - part.len()));
+        for at in 0..4 {
+            if at <= part.len() {
+                let letter = (word >> (18 - 6 * at)) & 63;
+                text.push(char::from(LETTERS[letter as usize]));
+            } else {
+                text.push('=');
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::base64;
+
+    #[test]
+    fn base64_is_as_in_rfc_4648() {
+        for (text, coded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+        ] {
+            assert_eq!(base64(text.as_bytes()), coded);
+        }
+    }
+}

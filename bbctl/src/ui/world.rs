@@ -1,0 +1,213 @@
+//! Turns what the dashboard asks for into requests, processes and files.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use futures::future::LocalBoxFuture;
+use futures::stream::{BoxStream, StreamExt};
+use jiff::Timestamp;
+use tokio::io::AsyncWriteExt;
+use tokio::process;
+
+use crate::error::Failure;
+use crate::gravity::weigh as gravity;
+use crate::related;
+use crate::resource::{Known, Target};
+use crate::session::{self, Connection, Session};
+
+use super::event::{Command, Event, Place, Ran, Weighed};
+use super::store::Id;
+
+/// How long the server may take to say that it is there.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// What an errand brings back.
+pub(super) type Errand = LocalBoxFuture<'static, Event>;
+
+/// Which server a connection leads to.
+pub(super) fn place(
+    connection: &Connection,
+    session: &Session,
+    env: &BTreeMap<String, String>,
+) -> Result<Place, Failure> {
+    let (current, contexts) = session::contexts(connection, env)?;
+    Ok(Place {
+        context: connection.context.clone().or(current).unwrap_or_default(),
+        contexts,
+        server: session.server().to_owned(),
+        namespace: session.namespace().to_owned(),
+    })
+}
+
+/// The public keys at home: the name of the file and what is in it.
+pub(super) fn ssh_keys(env: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let Some(home) = env.get("HOME") else {
+        return Vec::new();
+    };
+    // Who has none, or may not read them, types one.
+    let Ok(files) = std::fs::read_dir(PathBuf::from(home).join(".ssh")) else {
+        return Vec::new();
+    };
+    let paths = files.filter_map(|file| Some(file.ok()?.path()));
+    let public = paths.filter(|path| path.extension().is_some_and(|e| e == "pub"));
+    let mut keys: Vec<(String, String)> = public
+        .filter_map(|path| {
+            let name = path.file_name()?.to_string_lossy().into_owned();
+            let key = std::fs::read_to_string(&path).ok()?.trim().to_owned();
+            (!key.contains('\n')).then_some((format!("~/.ssh/{name}"), key))
+        })
+        .collect();
+    keys.sort();
+    keys
+}
+
+/// The signals upon which we leave.
+pub(super) fn signals() -> std::io::Result<BoxStream<'static, ()>> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut all = Vec::new();
+        for kind in [SignalKind::terminate(), SignalKind::hangup()] {
+            let heard = signal(kind)?;
+            let heard = futures::stream::unfold(heard, |mut heard| async move {
+                heard.recv().await.map(|()| ((), heard))
+            });
+            all.push(heard.boxed());
+        }
+        Ok(futures::stream::select_all(all).boxed())
+    }
+    #[cfg(not(unix))]
+    Ok(futures::stream::pending().boxed())
+}
+
+/// Asks the server whether it is there.
+pub(super) fn probe(session: &Session) -> Errand {
+    let (client, server) = (session.client(), session.server().to_owned());
+    Box::pin(async move {
+        let answer = tokio::time::timeout(PATIENCE, client.apiserver_version()).await;
+        Event::Server(match answer {
+            // An answer of any kind is one.
+            Ok(Ok(_) | Err(kube::Error::Api(_))) => Ok(()),
+            Ok(Err(_)) => Err(format!("{server} cannot be reached")),
+            Err(_) => Err(format!("{server} does not answer")),
+        })
+    })
+}
+
+/// Reads what was said of an object.
+pub(super) fn listen(id: Id, uid: String, session: &Session) -> Errand {
+    let session = session.clone();
+    Box::pin(async move {
+        let namespace = Some(&*id.key.namespace).filter(|n| !n.is_empty());
+        let said = related::events_of(&uid, namespace, &session).await;
+        Event::Heard(id, said.map_err(|failure| failure.message))
+    })
+}
+
+/// Finds out what deletions mean, as `bbctl delete` does.
+pub(super) fn weigh(ids: Vec<Id>, session: &Session) -> Errand {
+    let session = session.clone();
+    Box::pin(async move { Event::Weighed(weighed(ids, &session).await.map_err(|f| f.message)) })
+}
+
+async fn weighed(ids: Vec<Id>, session: &Session) -> Result<Vec<Weighed>, Failure> {
+    let target = |id: &Id| Target {
+        resource: id.kind.resource(),
+        namespace: id.kind.namespaced.then(|| id.key.namespace.to_string()),
+        name: id.key.name.to_string(),
+        kind: Some(Known(id.kind)),
+    };
+    let targets: Vec<Target> = ids.iter().map(target).collect();
+    let mut all = Vec::new();
+    for (id, target) in ids.into_iter().zip(&targets) {
+        let doing = format!("look at {}", target.label());
+        let api = target.api(session);
+        if let Some(object) = session.ask(&doing, api.get_opt(&target.name)).await? {
+            let consequence = gravity(target, &object, &targets, session).await?;
+            let uid = object.metadata.uid.unwrap_or_default();
+            all.push(Weighed {
+                id,
+                uid,
+                consequence,
+            });
+        }
+    }
+    Ok(all)
+}
+
+/// A process of this program that does what a command says, at the server that is looked at.
+fn process(command: &Command, connection: &Connection) -> std::io::Result<process::Command> {
+    let mut process = process::Command::new(std::env::current_exe()?);
+    if let Some(kubeconfig) = &connection.kubeconfig {
+        process.arg("--kubeconfig").arg(kubeconfig);
+    }
+    if let Some(context) = &connection.context {
+        process.arg("--context").arg(context);
+    }
+    process.args(&command.args);
+    Ok(process)
+}
+
+/// Runs a command and keeps what it writes.
+pub(super) fn run(command: Command, connection: &Connection) -> Errand {
+    let process = process(&command, connection);
+    Box::pin(async move {
+        let ended = match process {
+            Ok(process) => written(process, command.stdin.clone()).await,
+            Err(error) => Err(error),
+        };
+        let (code, said) = ended.unwrap_or_else(|error| (-1, format!("error: {error}")));
+        Event::Ran(Ran {
+            command,
+            code,
+            said,
+            at: Timestamp::now(),
+        })
+    })
+}
+
+async fn written(
+    mut process: process::Command,
+    stdin: Option<String>,
+) -> std::io::Result<(i32, String)> {
+    process.args(["--no-input", "--no-color"]);
+    process
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = process.spawn()?;
+    if let Some(mut pipe) = child.stdin.take() {
+        let text = stdin.unwrap_or_default();
+        // One that ends without reading says why by itself.
+        let _ = pipe.write_all(text.as_bytes()).await;
+    }
+    let output = child.wait_with_output().await?;
+    let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
+    said.push_str(&String::from_utf8_lossy(&output.stderr));
+    Ok((output.status.code().unwrap_or(-1), said))
+}
+
+/// Gives the terminal to a command until it ends. When it fails, what it wrote stays until a line
+/// is entered.
+pub(super) async fn visit(command: &Command, connection: &Connection) -> Ran {
+    let ended = async { process(command, connection)?.status().await }.await;
+    let (code, said) = match ended {
+        Ok(status) => (status.code().unwrap_or(-1), String::new()),
+        Err(error) => (-1, format!("error: {error}")),
+    };
+    if code != 0 {
+        let _ = writeln!(std::io::stderr(), "\nenter: back to the dashboard");
+        let read = || std::io::stdin().read_line(&mut String::new());
+        // Without a terminal there is nobody to wait for.
+        let _ = tokio::task::spawn_blocking(read).await;
+    }
+    Ran {
+        command: command.clone(),
+        code,
+        said,
+        at: Timestamp::now(),
+    }
+}
