@@ -39,11 +39,12 @@ const SECRET: [&str; 13] = [
     "cloudinit",
 ];
 /// Names of fields that have such a word in them and hold none.
-const HARMLESS: [&str; 4] = [
+const HARMLESS: [&str; 5] = [
     "automountserviceaccounttoken",
     "serviceaccounttoken",
     "tokenexpirationseconds",
     "imagepullsecrets",
+    "secretkeyref",
 ];
 /// Variables of a controller that hold no secret; the value of each other one is cut.
 const SHOWN: [&str; 7] = [
