@@ -136,6 +136,8 @@ async fn the_first_hour_is_as_the_page_says() -> Result<()> {
     let mut options = SiteOptions::default();
     options.flags.push("--leader-elect".to_owned());
     let site = Site::start(options).await?;
+    // The page begins where the controller has looked at every router and cluster.
+    site.all_ready(BOUND).await?;
     let before = site.outside();
     let page = std::fs::read_to_string(paths::root().join("docs/first-hour.md"))?;
     let steps = steps(&page);
