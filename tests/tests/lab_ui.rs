@@ -119,16 +119,15 @@ impl Terminal {
 
     /// Waits until the dashboard has ended and the terminal is as before.
     fn restored(&self, code: &str) -> Result<()> {
-        let screen = self.until("the shell", |screen| screen.contains("icanon"))?;
-        ensure!(screen.contains(&format!("ended with {code}")), "{screen}");
-        ensure!(
-            screen.contains("before"),
-            "what was there before is gone: {screen}"
-        );
-        ensure!(
-            !screen.contains("-icanon") && !screen.contains("-echo"),
-            "{screen}"
-        );
+        // The command itself has those words as well, but begins no line with them.
+        let told = |line: &str| line.starts_with("icanon") || line.starts_with("-icanon");
+        let screen = self.until("the shell", |screen| screen.lines().any(told))?;
+        let ended = format!("ended with {code}");
+        ensure!(screen.lines().any(|line| line == ended), "{screen}");
+        let before = screen.contains("before");
+        ensure!(before, "what was there before is gone: {screen}");
+        let cooked = screen.lines().any(|line| line.starts_with("icanon echo"));
+        ensure!(cooked, "{screen}");
         Ok(())
     }
 
@@ -274,7 +273,7 @@ async fn the_terminal_is_as_before_after_a_panic_and_after_sigterm() -> Result<(
         ui.press(&["F12"])?;
         ui.restored("101")?;
         ensure!(
-            ui.screen()?.contains("asked to panic"),
+            ui.screen()?.contains("panicked at") && ui.screen()?.contains("asked to panic"),
             "the panic is told on the terminal"
         );
         // A terminal that becomes too small, and large again.

@@ -149,7 +149,7 @@ mod tests {
             ("-l app==web,!tier", true),
             ("-l app!=web", false),
             ("-l tier", false),
-            ("-f w1r", true),
+            ("-f aw1", true),
             ("-f w 2", false),
         ];
         for (filter, shown) in table {

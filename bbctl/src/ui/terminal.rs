@@ -1,6 +1,7 @@
 //! Turns the terminal into a screen of our own, and back into what it was, however we end.
 
 use std::io::{self, Stdout, Write, stdout};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
@@ -59,12 +60,20 @@ impl Drop for Screen {
     }
 }
 
+/// Whether the terminal is ours. Given back twice, the cursor would jump to where it once was and
+/// what was written since, such as a panic, would be overwritten.
+static OURS: AtomicBool = AtomicBool::new(false);
+
 fn take() -> io::Result<()> {
+    OURS.store(true, Ordering::SeqCst);
     enable_raw_mode()?;
     execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste)
 }
 
 fn give_back() {
+    if !OURS.swap(false, Ordering::SeqCst) {
+        return;
+    }
     // We are on our way out: each step is tried whatever became of the others.
     let _ = execute!(stdout(), DisableBracketedPaste, LeaveAlternateScreen, Show);
     let _ = disable_raw_mode();

@@ -138,7 +138,7 @@ impl Theme {
             (Part::Box, true) => 235,
             (Part::Field, true) => 237,
             (Part::Body, false) => 231,
-            (Part::Cursor, false) => 153,
+            (Part::Cursor, false) => 189,
             (Part::Bar, false) => 254,
             (Part::Box, false) => 255,
             (Part::Field, false) => 253,
