@@ -40,7 +40,8 @@ fn of_trace<'a>(lines: &'a [Value], trace: &str) -> Vec<&'a Value> {
         .collect()
 }
 
-/// The log: the writes of the object, the call to the cluster and the request to the router.
+/// The log: the writes of the object and the call to the cluster. The request to the router may have
+/// begun with the tenant or the network before, and is joined to a write of theirs.
 fn the_log_has_it(lines: &[Value], trace: &str) -> Result<()> {
     let ours = of_trace(lines, trace);
     let written = |resource: &str| {
@@ -67,8 +68,17 @@ fn the_log_has_it(lines: &[Value], trace: &str) -> Result<()> {
         sent("/clone", &line["fields"]) && inside
     });
     ensure!(called, "no call: {ours:#?}");
-    let asked = ours.iter().any(|line| sent("/configure", &line["fields"]));
-    ensure!(asked, "no request to a router: {ours:#?}");
+    let asked = lines
+        .iter()
+        .find(|line| sent("/configure", &line["fields"]))
+        .context("a request to a router")?;
+    let cause = asked["trace_id"].as_str().context("its trace")?;
+    let caused = of_trace(lines, cause);
+    let of_what_it_is_for = |line: &&&Value| {
+        let fields = &line["fields"];
+        fields["verb"] == "patch" && ["acme", "lan"].iter().any(|name| fields["name"] == *name)
+    };
+    ensure!(caused.iter().any(|line| of_what_it_is_for(&line)), "{caused:#?}");
     // What is sent is always sent by a pass.
     let loose = lines.iter().find(|line| {
         let to_a_target = ["sent", "asked"]
@@ -154,7 +164,6 @@ async fn the_collector_has_it(collector: &Collector, trace: &str) -> Result<()> 
     let spans = collected(collector, trace, |spans| {
         spans.iter().any(is_clone)
             && spans.iter().any(last)
-            && spans.iter().any(|span| span.name == "router request")
             && spans
                 .iter()
                 .filter(|span| span.name == "pass over objects")
