@@ -195,10 +195,7 @@ fn taken_up_again(cluster: &Cluster) -> Result<()> {
     let objects = objects(cluster)?;
     uninstalled(cluster)?;
     let all = bb_crds::crds().len();
-    ensure!(
-        definitions(cluster)? == all,
-        "not all definitions are kept"
-    );
+    ensure!(definitions(cluster)? == all, "not all definitions are kept");
     ensure!(self::objects(cluster)? == objects, "objects went with it");
     let then = reads(cluster)?;
     install(cluster, &[])?;

@@ -78,7 +78,10 @@ fn the_log_has_it(lines: &[Value], trace: &str) -> Result<()> {
         let fields = &line["fields"];
         fields["verb"] == "patch" && ["acme", "lan"].iter().any(|name| fields["name"] == *name)
     };
-    ensure!(caused.iter().any(|line| of_what_it_is_for(&line)), "{caused:#?}");
+    ensure!(
+        caused.iter().any(|line| of_what_it_is_for(&line)),
+        "{caused:#?}"
+    );
     // What is sent is always sent by a pass.
     let loose = lines.iter().find(|line| {
         let to_a_target = ["sent", "asked"]
