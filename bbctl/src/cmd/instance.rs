@@ -109,29 +109,38 @@ pub async fn switch(
     out: &mut Out,
 ) -> Result<Exit, Failure> {
     let dry_run = args.writing.dry_run;
+    let decide = |instance: &Object| Ok(power.patch(instance));
+    each(args, timeout, session, out, async |target, _| {
+        let Changed { object, changed } = change(target, dry_run, session, decide).await?;
+        let word = if changed { power.coming() } else { "unchanged" };
+        Ok((word, object))
+    })
+    .await
+}
+
+/// Does something to each instance, tells what came of it, and waits where that was asked for.
+async fn each(
+    args: &PowerArgs,
+    timeout: Option<Duration>,
+    session: &Session,
+    out: &mut Out,
+    mut act: impl AsyncFnMut(&Target, &mut Out) -> Result<(&'static str, Object), Failure>,
+) -> Result<Exit, Failure> {
+    let dry_run = args.writing.dry_run;
     let mut results = Results::new(dry_run.is_some());
     let mut wanted = Vec::new();
     for name in &args.names {
         let target = target(name, session);
-        let decide = |instance: &Object| Ok(power.patch(instance));
-        match change(&target, dry_run, session, decide).await {
-            Ok(Changed { object, changed }) => {
-                let word = if changed { power.coming() } else { "unchanged" };
+        match act(&target, out).await {
+            Ok((word, object)) => {
                 results.add(&target, word, Some(&object), out)?;
                 wanted.push(Wanted::this(target, object.metadata.uid));
             }
             Err(failure) => results.fail(&failure, out),
         }
     }
-    finish(
-        results,
-        wanted,
-        args.wait && dry_run.is_none(),
-        timeout,
-        session,
-        out,
-    )
-    .await
+    let wait = args.wait && dry_run.is_none();
+    finish(results, wanted, wait, timeout, session, out).await
 }
 
 /// Tells the results, and waits where that was asked for.
@@ -176,26 +185,10 @@ pub async fn restart(
     out: &mut Out,
 ) -> Result<Exit, Failure> {
     let dry_run = args.writing.dry_run;
-    let mut results = Results::new(dry_run.is_some());
-    let mut wanted = Vec::new();
-    for name in &args.names {
-        let target = target(name, session);
-        match cycle(&target, dry_run, timeout, session, out).await {
-            Ok(object) => {
-                results.add(&target, "restarting", Some(&object), out)?;
-                wanted.push(Wanted::this(target, object.metadata.uid));
-            }
-            Err(failure) => results.fail(&failure, out),
-        }
-    }
-    finish(
-        results,
-        wanted,
-        args.wait && dry_run.is_none(),
-        timeout,
-        session,
-        out,
-    )
+    each(args, timeout, session, out, async |target, out| {
+        let object = cycle(target, dry_run, timeout, session, out).await?;
+        Ok(("restarting", object))
+    })
     .await
 }
 

@@ -62,12 +62,7 @@ pub async fn read(path: &Path, what: &str, out: &mut Out) -> Result<Secret, Fail
         return filled(&out.read_stdin().await?, what);
     }
     place::private(path)?;
-    let text = place::read(path)?.ok_or_else(|| {
-        Failure::new(
-            Exit::NotFound,
-            format!("there is no file {}", path.display()),
-        )
-    })?;
+    let text = place::must_read(path)?;
     filled(&text, what)
 }
 

@@ -10,6 +10,7 @@ use super::keys;
 use super::place::{self, PROJECT};
 use super::rights::{Action, may};
 use super::settings::{self, Reply, Setting};
+use super::wishes::Wishes;
 use crate::cli::Globals;
 use crate::error::{Exit, Failure};
 use crate::kinds::Kind;
@@ -50,30 +51,15 @@ pub struct Args {
     /// The Region of the network
     #[arg(long, value_name = "NAME")]
     pub region: Option<String>,
-    /// The zone to run in
-    #[arg(long, value_name = "NAME")]
-    pub zone: Option<String>,
     /// What the network is called [default: net]
     #[arg(long, value_name = "NAME")]
     pub network: Option<String>,
     /// Its IPv4 prefix [default: 10.10.0.0/24]
     #[arg(long, value_name = "PREFIX")]
     pub prefix: Option<String>,
-    /// Virtual CPUs [default: 1]
-    #[arg(long, value_name = "NUMBER")]
-    pub cpu: Option<String>,
-    /// Memory [default: 1Gi]
-    #[arg(long, value_name = "SIZE")]
-    pub memory: Option<String>,
-    /// Root disk [default: the image's]
-    #[arg(long, value_name = "SIZE")]
-    pub disk: Option<String>,
-    /// The public key that may log in [default: one of ~/.ssh]
-    #[arg(long, value_name = "FILE")]
-    pub ssh_key: Option<PathBuf>,
-    /// Do not ask whether the settings are right
-    #[arg(short, long)]
-    pub yes: bool,
+    /// What it is to be like
+    #[command(flatten)]
+    pub wishes: Wishes,
     /// Write nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -112,7 +98,7 @@ pub async fn run(args: &Args, globals: &Globals, out: &mut Out) -> Result<Exit, 
         if args.dry_run {
             return tell(&plan.settings, &dir, &files, &[], out);
         }
-        if !args.yes {
+        if !args.wishes.yes {
             match settings::ask(&plan.settings, "make the project", out).await? {
                 Reply::Go => {}
                 Reply::Change { setting, value } => {
@@ -166,26 +152,15 @@ async fn ask_server(globals: &Globals, out: &mut Out) -> Known {
 }
 
 fn asked(args: &Args, globals: &Globals, dir: &Path, known: &Known) -> Result<Asked, Failure> {
-    let mut asked = Asked::default();
-    let key = args.ssh_key.as_ref().map(|path| path.display().to_string());
     let flags = [
         ("image", &args.image),
         ("name", &args.name),
         ("tenant", &args.tenant),
         ("region", &args.region),
-        ("zone", &args.zone),
         ("network", &args.network),
         ("prefix", &args.prefix),
-        ("cpu", &args.cpu),
-        ("memory", &args.memory),
-        ("disk", &args.disk),
-        ("ssh-key", &key),
     ];
-    for (setting, value) in flags {
-        asked.say(setting, value.as_deref(), &format!("--{setting}"));
-    }
-    let from = globals.namespace_from.as_deref().unwrap_or("--namespace");
-    asked.say("tenant", globals.namespace.as_deref(), from);
+    let mut asked = args.wishes.asked(&flags, globals);
     let whole = std::path::absolute(dir).map_err(|error| {
         Failure::new(
             Exit::Failure,

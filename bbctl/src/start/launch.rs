@@ -1,6 +1,6 @@
 //! Turns the name of an image into an instance that runs, and tells what was chosen and why.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Namespace;
@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::choose::{self, Around, Asked, Home, Plan, Stock};
 use super::settings::{self, Reply};
+use super::wishes::Wishes;
 use super::{keys, send};
 use crate::cli::Globals;
 use crate::cmd::apply::DryRun;
@@ -49,30 +50,15 @@ pub struct Args {
     /// The Region of a new network
     #[arg(long, value_name = "NAME")]
     pub region: Option<String>,
-    /// The zone to run in
-    #[arg(long, value_name = "NAME")]
-    pub zone: Option<String>,
     /// The network it is in; made if there is none of that name
     #[arg(long, value_name = "NAME")]
     pub network: Option<String>,
     /// The IPv4 prefix of a new network
     #[arg(long, value_name = "PREFIX")]
     pub prefix: Option<String>,
-    /// Virtual CPUs [default: 1]
-    #[arg(long, value_name = "NUMBER")]
-    pub cpu: Option<String>,
-    /// Memory [default: 1Gi]
-    #[arg(long, value_name = "SIZE")]
-    pub memory: Option<String>,
-    /// Root disk [default: the image's]
-    #[arg(long, value_name = "SIZE")]
-    pub disk: Option<String>,
-    /// The public key that may log in [default: one of ~/.ssh]
-    #[arg(long, value_name = "FILE")]
-    pub ssh_key: Option<PathBuf>,
-    /// Do not ask whether the settings are right
-    #[arg(short, long)]
-    pub yes: bool,
+    /// What it is to be like
+    #[command(flatten)]
+    pub wishes: Wishes,
     /// Make nothing: `client` only shows, `server` lets the server judge as well
     #[arg(long, value_enum, value_name = "WHERE", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "server", hide_possible_values = true)]
@@ -84,26 +70,15 @@ pub struct Args {
 
 impl Args {
     fn asked(&self, globals: &Globals) -> Asked {
-        let mut asked = Asked::default();
-        let key = self.ssh_key.as_ref().map(|path| path.display().to_string());
         let flags = [
             ("name", &self.name),
             ("tenant", &self.tenant),
             ("region", &self.region),
-            ("zone", &self.zone),
             ("network", &self.network),
             ("prefix", &self.prefix),
-            ("cpu", &self.cpu),
-            ("memory", &self.memory),
-            ("disk", &self.disk),
-            ("ssh-key", &key),
         ];
+        let mut asked = self.wishes.asked(&flags, globals);
         asked.say("image", Some(&self.image), "argument");
-        for (setting, value) in flags {
-            asked.say(setting, value.as_deref(), &format!("--{setting}"));
-        }
-        let from = globals.namespace_from.as_deref().unwrap_or("--namespace");
-        asked.say("tenant", globals.namespace.as_deref(), from);
         asked
     }
 }
@@ -134,7 +109,7 @@ pub async fn run(
         if let Some(dry_run) = args.dry_run {
             return show(&plan, &home, dry_run, session, out).await;
         }
-        if args.yes {
+        if args.wishes.yes {
             for line in settings::lines(&plan.settings) {
                 out.note(&line);
             }

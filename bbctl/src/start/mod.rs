@@ -17,3 +17,4 @@ pub mod send;
 pub mod settings;
 pub mod test_proxmox;
 pub mod vault;
+pub mod wishes;

@@ -87,6 +87,17 @@ pub fn read(path: &Path) -> Result<Option<String>, Failure> {
     }
 }
 
+/// Reads a file that a person named.
+///
+/// # Errors
+/// When it is not there or cannot be read.
+pub fn must_read(path: &Path) -> Result<String, Failure> {
+    read(path)?.ok_or_else(|| {
+        let message = format!("there is no file {}", path.display());
+        Failure::new(Exit::NotFound, message)
+    })
+}
+
 /// The right to write in the folder, which one process has at a time.
 #[derive(Debug)]
 pub struct Held {

@@ -108,12 +108,7 @@ pub struct AddArgs {
 pub async fn add(args: &AddArgs, globals: &Globals, out: &mut Out) -> Result<Exit, Failure> {
     let ca = match &args.ca_file {
         None => None,
-        Some(path) => Some(place::read(path)?.ok_or_else(|| {
-            Failure::new(
-                Exit::NotFound,
-                format!("there is no file {}", path.display()),
-            )
-        })?),
+        Some(path) => Some(place::must_read(path)?),
     };
     let manifest = manifest(args)?;
     let to_cluster = to_cluster(args, out).await?;

@@ -73,12 +73,7 @@ pub async fn run(args: &Args, globals: &Globals, out: &mut Out) -> Result<Exit, 
     let url = url(&args.host);
     let trust = match &args.ca_file {
         None => Trust::Sha256(args.sha256.clone()),
-        Some(path) => Trust::Ca(place::read(path)?.ok_or_else(|| {
-            Failure::new(
-                Exit::NotFound,
-                format!("there is no file {}", path.display()),
-            )
-        })?),
+        Some(path) => Trust::Ca(place::must_read(path)?),
     };
     let uses = uses(args)?;
     let credentials = credentials(args, out).await?;
