@@ -1,21 +1,20 @@
 //! The pass over the objects: gather, resolve, allocate, render, status, write.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bb_core::allocate::{Grants, allocate};
+use bb_core::allocate::allocate;
 use bb_core::breaker::pause;
 use bb_core::outcome::Asked;
 use bb_core::outside::Outside;
 use bb_core::render;
-use bb_core::resolve::{Id, Resolved, resolve};
+use bb_core::resolve::{Id, resolve};
 use bb_core::share::{self, Share};
 use bb_core::status::{Known, changes};
 use bb_core::tally::tally;
 use bb_core::world::{World, uid};
 use bb_core::writes::{Writes, order};
-use bb_core::{proxmox, vyos};
 use bb_wire::trace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -136,7 +135,7 @@ async fn pass(shared: &Shared, next: &mut Next) -> Option<ApiError> {
         outside: Some(&outside),
     };
     let grants = allocate(&world, &resolved, &share);
-    let (routers, clusters) = rendered(shared, &world, &resolved, &grants);
+    let (routers, clusters) = render::targets(&world, &resolved, &grants, &shared.installation);
     let asked = Arc::new(Asked::of(&routers, &clusters));
     let generation = |p: &bb_crds::Provider| p.metadata.generation.unwrap_or(0);
     let generations = world
@@ -197,29 +196,6 @@ async fn pass(shared: &Shared, next: &mut Next) -> Option<ApiError> {
         }
         Err(error) => Some(error),
     }
-}
-
-/// What every target should have, by its Provider.
-type Rendered = (
-    BTreeMap<String, vyos::Desired>,
-    BTreeMap<String, proxmox::model::Desired>,
-);
-
-fn rendered(shared: &Shared, world: &World, resolved: &Resolved, grants: &Grants) -> Rendered {
-    let routers = resolved.routers.keys().map(|name| {
-        let mut desired = render::router(world, resolved, name, &shared.installation);
-        // What there is no number for does not come.
-        let none = |id: &Id| grants.exhausted.contains_key(id);
-        desired.coming.retain(|key| {
-            !none(&Id::Network(key.clone())) && !none(&Id::Tenant(key.namespace.clone()))
-        });
-        (name.clone(), desired)
-    });
-    let clusters = resolved.clusters.keys().filter_map(|name| {
-        let desired = render::cluster(world, resolved, name, &shared.installation)?;
-        Some((name.clone(), desired))
-    });
-    (routers.collect(), clusters.collect())
 }
 
 /// What is to be written in this pass, in order.

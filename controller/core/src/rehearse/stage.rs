@@ -150,15 +150,7 @@ impl<'a> Stage<'a> {
             ..Share::everybody()
         };
         let grants = allocate(world, &resolved, &share);
-        let here = self.installation;
-        let routers = resolved.routers.keys();
-        let routers = routers
-            .map(|name| (name.clone(), render::router(world, &resolved, name, here)))
-            .collect();
-        let clusters = resolved.clusters.keys();
-        let clusters = clusters
-            .filter_map(|name| Some((name.clone(), render::cluster(world, &resolved, name, here)?)))
-            .collect();
+        let (routers, clusters) = render::targets(world, &resolved, &grants, self.installation);
         Pass {
             resolved,
             grants,

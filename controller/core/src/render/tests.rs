@@ -302,3 +302,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn nothing_waits_for_a_network_that_there_is_no_number_for() {
+    let mut kit = with_tenant();
+    kit.set(&region("lab"), "vnis", json!("10-11"));
+    for (name, prefix) in [("acme/one", "10.0.1.0/24"), ("acme/two", "10.0.2.0/24")] {
+        kit.network(
+            name,
+            json!({"zones": ["north"], "ipv4": {"prefix": prefix}}),
+        );
+    }
+    assert_eq!(kit.pass().routers["r1"].coming.len(), 2, "before numbers");
+    while kit.reconcile() > 0 {}
+    let (reason, _) = kit.unready(&network("acme/two"));
+    assert_eq!(reason, bb_crds::Reason::Exhausted);
+    assert!(kit.pass().routers["r1"].coming.is_empty());
+}

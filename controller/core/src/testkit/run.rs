@@ -36,14 +36,7 @@ impl Kit {
         resolved.guarded = self.deletes.judge(world, &self.now());
         let outside = Outside::of(&self.outcomes, world);
         let grants = allocate(world, &resolved, &self.share(&outside));
-        let routers = resolved.routers.keys();
-        let routers = routers
-            .map(|name| (name.clone(), render::router(world, &resolved, name, HERE)))
-            .collect();
-        let clusters = resolved.clusters.keys();
-        let clusters = clusters
-            .filter_map(|name| Some((name.clone(), render::cluster(world, &resolved, name, HERE)?)))
-            .collect();
+        let (routers, clusters) = render::targets(world, &resolved, &grants, HERE);
         Pass {
             resolved,
             grants,
