@@ -23,6 +23,10 @@ struct Terminal {
 
 impl Terminal {
     /// A terminal of a size, or nothing where there is no tmux to be had.
+    #[allow(
+        clippy::print_stdout,
+        reason = "the count of skipped tests looks for it"
+    )]
     fn open(columns: u16, lines: u16, kubeconfig: &Path) -> Result<Option<Self>> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         if Command::new("tmux").arg("-V").output().is_err() {
