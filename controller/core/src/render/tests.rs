@@ -307,15 +307,19 @@ proptest! {
 fn nothing_waits_for_a_network_that_there_is_no_number_for() {
     let mut kit = with_tenant();
     kit.set(&region("lab"), "vnis", json!("10-11"));
-    for (name, prefix) in [("acme/one", "10.0.1.0/24"), ("acme/two", "10.0.2.0/24")] {
+    kit.settle();
+    let lan = |kit: &mut Kit, name: &str, prefix: &str| {
         kit.network(
             name,
             json!({"zones": ["north"], "ipv4": {"prefix": prefix}}),
         );
-    }
-    assert_eq!(kit.pass().routers["r1"].coming.len(), 2, "before numbers");
+    };
+    lan(&mut kit, "acme/one", "10.0.1.0/24");
+    kit.settle();
+    lan(&mut kit, "acme/two", "10.0.2.0/24");
     while kit.reconcile() > 0 {}
     let (reason, _) = kit.unready(&network("acme/two"));
     assert_eq!(reason, bb_crds::Reason::Exhausted);
-    assert!(kit.pass().routers["r1"].coming.is_empty());
+    let router = &kit.pass().routers["r1"];
+    assert!(router.coming.is_empty(), "{:?}", router.coming);
 }
