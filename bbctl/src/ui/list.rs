@@ -1,7 +1,7 @@
 //! Turns the objects of a kind and what the reader asked for into rows in an order, with a cursor
 //! that stays on its object.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -11,7 +11,6 @@ use crate::object::{self, Answer};
 use super::belongs::belongs;
 use super::filter::Filter;
 use super::store::{Entry, Id, Key, Store};
-use super::text::width;
 
 /// By what rows are ordered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,6 +70,8 @@ pub struct List {
     pub trouble: Option<String>,
     /// The first row that is shown.
     pub top: usize,
+    /// How often the rows were made anew.
+    pub made: u64,
     at: usize,
     made_from: Option<(u64, Query)>,
 }
@@ -96,6 +97,7 @@ impl List {
             namespace_width: 0,
             trouble: None,
             top: 0,
+            made: 0,
             at: 0,
             made_from: None,
         }
@@ -154,6 +156,7 @@ impl List {
             .is_some_and(|(seen, query)| *seen == version && *query == self.query);
         if !fresh {
             self.rebuild(store);
+            self.made += 1;
             self.made_from = Some((version, self.query.clone()));
         }
         self.follow(height);
@@ -182,7 +185,7 @@ impl List {
                     && (matches!(filter, Filter::All)
                         || filter.shows(
                             &key.name,
-                            &row_text(key, entry),
+                            &entry.text,
                             entry.object.metadata.labels.as_ref(),
                         ))
             });
@@ -195,6 +198,7 @@ impl List {
         self.widths = widest.cells;
         self.marks.retain(|key| shelf.get(key).is_some());
         if let Some(cursor) = &self.cursor
+            && self.order.get(self.at) != Some(cursor)
             && let Some(at) = self.order.iter().position(|key| key == cursor)
         {
             self.at = at;
@@ -262,25 +266,16 @@ impl Widest {
             name: 0,
             cells: vec![0; kind.columns.len()],
         };
-        for (key, entry) in rows {
-            widest.name = widest.name.max(width(&key.name));
-            widest.namespace = widest.namespace.max(width(&key.namespace));
-            for (widest, cell) in widest.cells.iter_mut().zip(&entry.cells) {
-                *widest = (*widest).max(width(&cell.text));
+        for (_, entry) in rows {
+            let (namespace, name) = entry.named;
+            widest.name = widest.name.max(name);
+            widest.namespace = widest.namespace.max(namespace);
+            for (widest, width) in widest.cells.iter_mut().zip(&entry.widths) {
+                *widest = (*widest).max(*width);
             }
         }
         widest
     }
-}
-
-/// What a filter looks at.
-fn row_text(key: &Key, entry: &Entry) -> String {
-    let mut text = format!("{} {}", key.namespace, key.name);
-    for cell in &entry.cells {
-        text.push(' ');
-        text.push_str(&cell.text);
-    }
-    text
 }
 
 fn sort(rows: &mut [(&Key, &Entry)], by: By, reverse: bool) {
@@ -288,21 +283,21 @@ fn sort(rows: &mut [(&Key, &Entry)], by: By, reverse: bool) {
     match by {
         By::Name => {}
         By::Age => rows.sort_by_cached_key(|(_, entry)| Reverse(object::created(&entry.object))),
-        By::Status => rows.sort_by_cached_key(|(_, entry)| {
-            let rank = match entry.health.ready {
+        By::Status => {
+            let key = |entry: &Entry| match entry.health.ready {
                 Answer::No if entry.health.is_stopped() => 0,
                 Answer::No => 1,
                 Answer::Unknown => 2,
                 Answer::Yes => 3,
             };
-            (rank, entry.health.reason.clone())
-        }),
-        By::Column(column) => rows.sort_by(|(_, one), (_, two)| {
-            let text = |entry: &Entry| entry.cells.get(column).map(|c| c.text.clone());
-            natural(
-                &text(one).unwrap_or_default(),
-                &text(two).unwrap_or_default(),
-            )
+            rows.sort_by(|(_, one), (_, two)| {
+                let reasons = || one.health.reason.cmp(&two.health.reason);
+                key(one).cmp(&key(two)).then_with(reasons)
+            });
+        }
+        By::Column(column) => rows.sort_by_cached_key(|(_, entry)| {
+            let cell = entry.cells.get(column);
+            natural(cell.map(|cell| cell.text.as_str()).unwrap_or_default())
         }),
     }
     if reverse {
@@ -310,38 +305,27 @@ fn sort(rows: &mut [(&Key, &Entry)], by: By, reverse: bool) {
     }
 }
 
-/// Compares texts so that numbers in them count as numbers.
-fn natural(one: &str, two: &str) -> Ordering {
-    let (mut one, mut two) = (one, two);
-    loop {
-        match (one.chars().next(), two.chars().next()) {
-            (None, None) => return Ordering::Equal,
-            (None, _) => return Ordering::Less,
-            (_, None) => return Ordering::Greater,
-            (Some(a), Some(b)) if a.is_ascii_digit() && b.is_ascii_digit() => {
-                let (x, rest) = digits(one);
-                let (y, more) = digits(two);
-                let order = x.len().cmp(&y.len()).then_with(|| x.cmp(y));
-                if order != Ordering::Equal {
-                    return order;
-                }
-                (one, two) = (rest, more);
-            }
-            (Some(a), Some(b)) if a == b => {
-                (one, two) = (&one[a.len_utf8()..], &two[b.len_utf8()..]);
-            }
-            (Some(a), Some(b)) => return a.cmp(&b),
+/// Bytes in whose order numbers in a text count as numbers: the length of each stands before it.
+fn natural(text: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(text.len() + 4);
+    let mut rest = text.as_bytes();
+    while let Some(&byte) = rest.first() {
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if digits == 0 {
+            key.push(byte);
+            rest = &rest[1..];
+            continue;
         }
+        let (number, after) = rest.split_at(digits);
+        let zeros = number.iter().take_while(|byte| **byte == b'0').count();
+        let number = &number[zeros..];
+        // Among other characters a number is where its digits are.
+        key.push(b'0');
+        key.push(u8::try_from(number.len()).unwrap_or(u8::MAX));
+        key.extend_from_slice(number);
+        rest = after;
     }
-}
-
-/// The digits that a text begins with, without zeros in front, and the rest.
-fn digits(text: &str) -> (&str, &str) {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, rest) = text.split_at(end);
-    (number.trim_start_matches('0'), rest)
+    key
 }
 
 #[cfg(test)]
@@ -351,7 +335,11 @@ mod tests {
     #[test]
     fn numbers_in_texts_count_as_numbers() {
         let mut all = ["10.0.0.10", "10.0.0.9", "9.0.0.1", "", "10.0.0.010"];
-        all.sort_by(|a, b| natural(a, b));
+        all.sort_by_key(|text| natural(text));
         assert_eq!(all, ["", "9.0.0.1", "10.0.0.9", "10.0.0.10", "10.0.0.010"]);
+        let mut all = ["b", "vm-10", "-", "vm-9a", "8Gi", "vm-9", "16Gi", "ä"];
+        all.sort_by_key(|text| natural(text));
+        let sorted = ["-", "8Gi", "16Gi", "b", "vm-9", "vm-9a", "vm-10", "ä"];
+        assert_eq!(all, sorted);
     }
 }

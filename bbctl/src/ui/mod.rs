@@ -19,6 +19,7 @@ pub mod list;
 pub mod model;
 pub mod offers;
 mod over;
+pub mod pace;
 pub mod paper;
 pub mod place;
 pub mod prompt;

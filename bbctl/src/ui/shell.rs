@@ -18,6 +18,7 @@ use crate::session::Session;
 
 use super::event::{Effect, Event};
 use super::model::Model;
+use super::pace::Pace;
 use super::settings::Settings;
 use super::terminal::Screen;
 use super::theme::Theme;
@@ -119,35 +120,30 @@ impl Shell {
         let size = self.screen.terminal.size()?;
         update(&mut self.model, Event::Size(size.width, size.height));
         self.draw()?;
-        let mut drawn = Instant::now();
-        // Whether something is to be drawn, and whether somebody waits for it.
-        let (mut dirty, mut soon) = (false, false);
+        let begun = Instant::now();
+        let mut pace = Pace::drawn(begun.elapsed());
         loop {
             self.watches.follow(&self.model.wanted(), &self.session);
-            let due = if soon {
-                drawn
-            } else {
-                drawn + self.model.settings.refresh
-            };
+            let next = pace.next(self.model.settings.refresh);
+            let due = begun + next.unwrap_or_default();
             let stream = keys
                 .as_mut()
                 .expect("the stream is only away during a visit");
             let event = tokio::select! {
                 biased;
                 key = stream.next() => match key {
-                    Some(key) => { soon = true; translate(key?) }
+                    Some(key) => { pace.hurry(); translate(key?) }
                     // The terminal is gone.
                     None => return Ok(Exit::Ok),
                 },
                 _ = signals.next() => return Ok(Exit::Terminated),
-                () = tokio::time::sleep_until(due), if dirty => {
+                () = tokio::time::sleep_until(due), if next.is_some() => {
                     self.draw()?;
-                    drawn = Instant::now();
-                    (dirty, soon) = (false, false);
+                    pace = Pace::drawn(begun.elapsed());
                     continue;
                 }
-                Some(event) = self.errands.next(), if !self.errands.is_empty() => { soon = true; Some(event) }
-                Some(event) = self.commands.next(), if !self.commands.is_empty() => { soon = true; Some(event) }
+                Some(event) = self.errands.next(), if !self.errands.is_empty() => { pace.hurry(); Some(event) }
+                Some(event) = self.commands.next(), if !self.commands.is_empty() => { pace.hurry(); Some(event) }
                 news = self.watches.next() => news,
                 _ = tick.tick() => Some(Event::Tick(Timestamp::now())),
                 _ = probe.tick() => { self.errands.push(world::probe(&self.session)); None }
@@ -155,7 +151,7 @@ impl Shell {
             let Some(event) = event else { continue };
             #[cfg(debug_assertions)]
             panic_if_asked(&event, &self.env);
-            dirty = true;
+            pace.changed();
             let mut effects = update(&mut self.model, event);
             // What else waits is taken before the screen is drawn: a burst costs one drawing.
             for _ in 0..AT_ONCE {
@@ -177,11 +173,11 @@ impl Shell {
                         let size = self.screen.terminal.size()?;
                         update(&mut self.model, Event::Size(size.width, size.height));
                         update(&mut self.model, Event::Ran(ran));
-                        soon = true;
+                        pace.hurry();
                     }
                     Effect::Connect(context) => {
                         self.connect(context).await;
-                        soon = true;
+                        pace.hurry();
                     }
                     other => self.carry_out(other)?,
                 }
@@ -192,7 +188,9 @@ impl Shell {
     fn draw(&mut self) -> std::io::Result<()> {
         self.model.settle();
         let model = &self.model;
-        self.screen.terminal.draw(|frame| view(model, frame))?;
+        self.screen.terminal.draw(|frame| {
+            view(model, frame);
+        })?;
         Ok(())
     }
 

@@ -10,6 +10,8 @@ use crate::object::{self, Health, Object};
 use crate::style::{Tone, tame};
 use crate::table::Cell;
 
+use super::text::width;
+
 /// Namespace and name of an object; the namespace is empty for one of the whole cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
@@ -111,6 +113,12 @@ pub struct Entry {
     pub tone: Tone,
     /// A cell for each column of the kind; that of the age is empty, since it changes by itself.
     pub cells: Vec<Cell>,
+    /// How wide each of them is on the screen.
+    pub widths: Vec<usize>,
+    /// How wide namespace and name are.
+    pub named: (usize, usize),
+    /// All that the row says, for a filter.
+    pub text: String,
 }
 
 impl Entry {
@@ -126,8 +134,17 @@ impl Entry {
             let cell = (column.cell)(&object, never);
             Cell::new(tame(&cell.text), cell.tone)
         });
-        let cells = cells.collect();
+        let cells: Vec<Cell> = cells.collect();
+        let (namespace, name) = (object::namespace(&object), object::name(&object));
+        let mut text = format!("{namespace} {name}");
+        for cell in &cells {
+            text.push(' ');
+            text.push_str(&cell.text);
+        }
         Self {
+            widths: cells.iter().map(|cell| width(&cell.text)).collect(),
+            named: (width(namespace), width(name)),
+            text,
             tone: kinds::tone(&health),
             health,
             cells,
@@ -256,8 +273,10 @@ impl Shelf {
         &'a self,
         namespace: Option<&'a str>,
     ) -> impl Iterator<Item = (&'a Key, &'a Entry)> {
-        let all = self.entries.iter();
-        all.filter(move |(key, _)| namespace.is_none_or(|n| *key.namespace == *n))
+        // Keys are in the order of their namespaces.
+        let from = Key::new(namespace.unwrap_or_default(), "");
+        let all = self.entries.range(from..);
+        all.take_while(move |(key, _)| namespace.is_none_or(|n| *key.namespace == *n))
     }
 }
 

@@ -158,7 +158,11 @@ impl Desk {
         let (columns, lines) = self.model.size;
         let mut terminal = Terminal::new(TestBackend::new(columns, lines)).unwrap();
         let model = &self.model;
-        terminal.draw(|frame| view(model, frame)).unwrap();
+        terminal
+            .draw(|frame| {
+                view(model, frame);
+            })
+            .unwrap();
         terminal.backend().buffer().clone()
     }
 

@@ -16,6 +16,7 @@ mod changes;
 mod chaos;
 mod forms;
 mod kit;
+mod many;
 mod moves;
 mod pictures;
 mod screens;

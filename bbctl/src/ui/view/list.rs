@@ -38,7 +38,8 @@ enum What {
     Message,
 }
 
-pub(super) fn draw(model: &Model, list: &List, canvas: &mut Canvas<'_>, area: Rect) {
+/// Draws it, and says how many rows were put into words.
+pub(super) fn draw(model: &Model, list: &List, canvas: &mut Canvas<'_>, area: Rect) -> usize {
     let columns = columns(model, list, usize::from(area.width));
     let last = columns.len() - 1;
     let mut heading = Text::plain(" ".repeat(SIGNS));
@@ -48,8 +49,9 @@ pub(super) fn draw(model: &Model, list: &List, canvas: &mut Canvas<'_>, area: Re
     canvas.text(area.x, area.y, area.width, &heading, Part::Body);
     if list.order.is_empty() {
         empty(model, list, canvas, area);
-        return;
+        return 0;
     }
+    let mut drawn = 0;
     let shelf = model.store.shelf(list.kind.plural);
     let height = usize::from(area.height.saturating_sub(1));
     let rows = list.order.iter().enumerate().skip(list.top).take(height);
@@ -71,7 +73,9 @@ pub(super) fn draw(model: &Model, list: &List, canvas: &mut Canvas<'_>, area: Re
         }
         let line = row(model, list, &columns, key, entry, on);
         canvas.text(area.x, y, area.width, &line, part);
+        drawn += 1;
     }
+    drawn
 }
 
 fn row(model: &Model, list: &List, columns: &[Column], key: &Key, entry: &Entry, on: bool) -> Text {

@@ -21,18 +21,19 @@ use super::theme::Part;
 
 use canvas::Canvas;
 
-/// Draws the state.
-pub fn view(model: &Model, frame: &mut Frame<'_>) {
+/// Draws the state, and says how many rows of a list were put into words for that.
+pub fn view(model: &Model, frame: &mut Frame<'_>) -> usize {
     let area = frame.area();
     let mut canvas = Canvas::new(frame.buffer_mut(), model.theme);
     canvas.fill(area, Part::Body);
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
         small(&mut canvas, area);
-        return;
+        return 0;
     }
     let middle = frame::draw(model, &mut canvas, area);
+    let mut rows = 0;
     match model.place() {
-        Place::List(list) => list::draw(model, list, &mut canvas, middle),
+        Place::List(list) => rows = list::draw(model, list, &mut canvas, middle),
         Place::Tree(tree) => tree::draw(model, tree, &mut canvas, middle),
         Place::Page(page) => page::draw(model, page, &mut canvas, middle),
         Place::Pulses(pulses) => pulses::draw(model, pulses, &mut canvas, middle),
@@ -48,6 +49,7 @@ pub fn view(model: &Model, frame: &mut Frame<'_>) {
     if let Some(at) = canvas.cursor() {
         frame.set_cursor_position(at);
     }
+    rows
 }
 
 /// Says that there is no room.
