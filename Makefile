@@ -1,6 +1,6 @@
 # Turns a verb into the script that does it; see scripts/ for what each does.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down demo-helm image test check bench scale sweep upgrade
+.PHONY: help demo demo-down demo-helm image test check bench bench-ui scale sweep upgrade
 
 help:
 	@echo 'make demo       build, start a lab on this machine, apply examples/acme, show what came of it'
@@ -10,6 +10,7 @@ help:
 	@echo 'make test       build and run every test; the last line counts them by level'
 	@echo 'make check      format, lints, licences'
 	@echo 'make bench      measure what docs/figures.md promises'
+	@echo 'make bench-ui   the same of the dashboard, with 10,000 instances and 100 changes a second'
 	@echo 'make scale      the same with thousands of objects; ONLY=NAME for one scenario'
 	@echo 'make sweep      kill the controller around every call that it makes in a life of a tenant'
 	@echo 'make upgrade    from the commit before to this tree and back with 1,000 objects; FROM=REF'
@@ -36,6 +37,9 @@ check:
 
 bench:
 	@scripts/bench.sh
+
+bench-ui:
+	@scripts/bench-ui.sh
 
 scale:
 	@scripts/scale.sh $(ONLY)
