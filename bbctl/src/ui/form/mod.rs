@@ -1,7 +1,9 @@
 //! Turns fields that a person fills in into a manifest, or into a command that changes a size.
 
+mod asked;
+mod manifest;
+
 use ratatui::crossterm::event::KeyCode;
-use serde_json::{Value, json};
 
 use crate::kinds::Kind;
 use crate::object::{Object, text};
@@ -15,88 +17,8 @@ use super::model::Model;
 use super::offers::{Facts, Offer, offer};
 use super::store::{Id, Key as Name, Store};
 
-/// What a form asks for.
-#[derive(Clone, Copy, Debug)]
-pub struct Asked {
-    /// What it is called.
-    pub title: &'static str,
-    /// Where it stands in the object.
-    pub way: &'static str,
-    /// Whether it has to be said.
-    pub must: bool,
-    /// Whether several may be said, with commas between.
-    pub many: bool,
-}
-
-const fn must(title: &'static str, way: &'static str) -> Asked {
-    Asked {
-        title,
-        way,
-        must: true,
-        many: false,
-    }
-}
-
-const fn may(title: &'static str, way: &'static str) -> Asked {
-    Asked {
-        title,
-        way,
-        must: false,
-        many: false,
-    }
-}
-
-const fn many(title: &'static str, way: &'static str) -> Asked {
-    Asked {
-        title,
-        way,
-        must: false,
-        many: true,
-    }
-}
-
-/// What is asked for, by kind.
-#[rustfmt::skip]
-pub static FIELDS: &[(&str, &[Asked])] = &[
-    ("tenant", &[
-        must("name", "metadata"),
-        many("admins", "spec/members/-/name"),
-        many("editors", "spec/members/-/name"),
-        many("regions", "spec/regions/-"),
-    ]),
-    ("network", &[
-        must("name", "metadata"),
-        must("namespace", "metadata"),
-        must("prefix", "spec/ipv4/prefix"),
-        may("gateway", "spec/ipv4/gateway"),
-        many("zones", "spec/zones/-"),
-        may("dhcp from", "spec/ipv4/dhcp/from"),
-        may("dhcp to", "spec/ipv4/dhcp/to"),
-        many("resolvers", "spec/dns/servers/-"),
-    ]),
-    ("instance", &[
-        must("name", "metadata"),
-        must("namespace", "metadata"),
-        must("type", "spec/type"),
-        must("image", "spec/image"),
-        must("cpu", "spec/cpu"),
-        must("memory", "spec/memory"),
-        may("disk", "spec/disk"),
-        must("network", "spec/networks/-/network"),
-        may("address", "spec/networks/-/address"),
-        many("volumes", "spec/volumes/-/volume"),
-        may("ssh key", "spec/sshKeys/-"),
-        may("zone", "spec/placement/zone"),
-    ]),
-    ("volume", &[
-        must("name", "metadata"),
-        must("namespace", "metadata"),
-        must("size", "spec/size"),
-        may("class", "spec/class"),
-        may("zone", "spec/zone"),
-        must("on delete", "spec/reclaimPolicy"),
-    ]),
-];
+pub use asked::{Asked, FIELDS};
+use asked::{may, must};
 
 /// One field of a form.
 #[derive(Clone, Debug)]
@@ -361,83 +283,6 @@ impl Form {
         }
     }
 
-    /// The object that is described.
-    fn manifest(&self) -> Value {
-        let value = |title: &str| self.value(title);
-        let all = |title: &str| -> Vec<String> {
-            let value = self.value(title);
-            let words = value
-                .split(',')
-                .map(str::trim)
-                .filter(|word| !word.is_empty());
-            words.map(str::to_owned).collect()
-        };
-        let spec = match self.kind.kind {
-            "Tenant" => {
-                let member = |role: &'static str| {
-                    move |name: String| match name.strip_prefix("group:") {
-                        Some(name) => json!({"name": name, "kind": "Group", "role": role}),
-                        None => json!({"name": name, "kind": "User", "role": role}),
-                    }
-                };
-                let admins = all("admins").into_iter().map(member("Admin"));
-                let editors = all("editors").into_iter().map(member("Edit"));
-                let members: Vec<Value> = admins.chain(editors).collect();
-                json!({"members": members, "regions": all("regions")})
-            }
-            "Network" => json!({
-                "zones": all("zones"),
-                "ipv4": {
-                    "prefix": value("prefix"),
-                    "gateway": value("gateway"),
-                    "dhcp": {"from": value("dhcp from"), "to": value("dhcp to")},
-                },
-                "dns": {"servers": all("resolvers")},
-            }),
-            "Instance" => {
-                let volumes = all("volumes");
-                let volumes: Vec<Value> = volumes
-                    .iter()
-                    .map(|volume| json!({"name": volume, "volume": volume}))
-                    .collect();
-                json!({
-                    "type": value("type"),
-                    "image": value("image"),
-                    "cpu": value("cpu").parse::<i64>().unwrap_or_default(),
-                    "memory": value("memory"),
-                    "disk": value("disk"),
-                    "networks": [{
-                        "name": card(&value("network")),
-                        "network": value("network"),
-                        "address": value("address"),
-                    }],
-                    "volumes": volumes,
-                    "sshKeys": [self.facts.key(&value("ssh key"))],
-                    "placement": {"zone": value("zone")},
-                })
-            }
-            _ => json!({
-                "size": value("size"),
-                "class": value("class"),
-                "zone": value("zone"),
-                "reclaimPolicy": value("on delete"),
-            }),
-        };
-        let resource = self.kind.resource();
-        let mut whole = json!({
-            "apiVersion": resource.api_version,
-            "kind": resource.kind,
-            "metadata": {"name": value("name"), "namespace": value("namespace")},
-            "spec": spec,
-        });
-        prune(&mut whole);
-        // A spec without anything in it is one all the same.
-        if whole.get("spec").is_none() {
-            whole["spec"] = json!({});
-        }
-        whole
-    }
-
     /// What the server says of it.
     pub(super) fn judged(&mut self, ran: &Ran) {
         // An answer about what was there before the last change is none.
@@ -587,36 +432,5 @@ impl Field {
     fn touch(&mut self) {
         self.touched = true;
         "you".clone_into(&mut self.source);
-    }
-}
-
-/// The name of the card in a network: a card has at most 15 characters.
-fn card(network: &str) -> String {
-    let name: String = network.chars().take(15).collect();
-    name.trim_end_matches('-').to_owned()
-}
-
-/// Takes out what was left empty.
-fn prune(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            fields.values_mut().for_each(prune);
-            fields.retain(|_, field| !is_nothing(field));
-        }
-        Value::Array(items) => {
-            items.iter_mut().for_each(prune);
-            items.retain(|item| !is_nothing(item));
-        }
-        _ => {}
-    }
-}
-
-fn is_nothing(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        _ => false,
     }
 }
