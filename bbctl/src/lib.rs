@@ -28,6 +28,7 @@ pub mod resource;
 pub mod results;
 pub mod select;
 pub mod session;
+pub mod set;
 pub mod start;
 pub mod style;
 pub mod table;

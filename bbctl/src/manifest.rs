@@ -29,6 +29,13 @@ pub struct Files {
 }
 
 impl Files {
+    /// What was typed to name them.
+    #[must_use]
+    pub fn words(&self) -> Vec<String> {
+        let files = self.files.iter();
+        files.map(|file| format!("-f {}", file.display())).collect()
+    }
+
     /// Reads all of them. Nothing is returned unless everything can be read and is in the
     /// namespace that the command line asks for, if it asks for one.
     ///
@@ -194,10 +201,17 @@ pub fn of(object: &Object) -> Result<Value, Failure> {
     }
     if let Some(Value::Object(notes)) = value.pointer_mut("/metadata/annotations") {
         notes.remove(KUBECTL);
-        if notes.is_empty()
-            && let Some(Value::Object(metadata)) = value.get_mut("metadata")
-        {
-            metadata.remove("annotations");
+    }
+    // Which set an object is in is for whoever applies it there to say.
+    if let Some(Value::Object(labels)) = value.pointer_mut("/metadata/labels") {
+        labels.remove(crate::set::PART_OF);
+    }
+    if let Some(Value::Object(metadata)) = value.get_mut("metadata") {
+        for field in ["annotations", "labels"] {
+            let empty = |value: &Value| value.as_object().is_some_and(Map::is_empty);
+            if metadata.get(field).is_some_and(empty) {
+                metadata.remove(field);
+            }
         }
     }
     Ok(value)

@@ -6,7 +6,8 @@ use clap::ValueEnum;
 use kube::api::{Patch, PatchParams, ValidationDirective};
 use serde_json::{Value, json};
 
-use super::{plan, wait};
+use super::prune::{Flags, Pruning};
+use super::{delete, plan, wait};
 use crate::change::Writing;
 use crate::error::{Exit, Failure};
 use crate::goal::Goal;
@@ -16,6 +17,7 @@ use crate::out::Out;
 use crate::resource::{Resolver, Target};
 use crate::results::Results;
 use crate::session::Session;
+use crate::set;
 use crate::watch::{self, Wanted};
 
 /// Under which name the server keeps which fields are ours.
@@ -26,10 +28,13 @@ Examples:
   bbctl apply -f examples/acme
   bbctl apply -f network.yaml -f instance.yaml --wait --timeout=10m
   bbctl apply -f network.yaml --dry-run=server
+  bbctl apply -f examples/acme --set acme --prune --dry-run=server
+  bbctl apply -f examples/acme --set acme --prune --yes --confirm=acme --wait
   bbctl apply -f examples/acme --plan 0c5ee3fd3c1b3e1a07d2f0c1c8a2b9e4
   bbctl get network web -o yaml | bbctl apply -f -
 
-Without -f: the `files` that bitbuilder.toml of the working folder names.";
+Without -f: the `files` and the `set` that bitbuilder.toml of the working folder names.
+Of a set are Instances, Volumes, Networks and Tenants; nothing else is ever pruned.";
 
 /// What `bbctl apply` takes.
 #[derive(Debug, clap::Args)]
@@ -44,6 +49,12 @@ pub struct Args {
     /// Take over fields that someone else has set to another value
     #[arg(long)]
     pub force_conflicts: bool,
+    /// What the files no longer have
+    #[command(flatten)]
+    pub pruning: Flags,
+    /// Confirm by its name what --prune deletes and is grave: a Tenant
+    #[arg(long, value_name = "NAME", value_delimiter = ',', requires = "prune")]
+    pub confirm: Vec<String>,
     /// How to write
     #[command(flatten)]
     pub writing: Writing,
@@ -103,17 +114,91 @@ pub async fn run(
              which `bbctl init` makes",
         ));
     }
+    let (manifests, pruning) = prepare(args, asked, timeout, session, out).await?;
+    let dry_run = args.writing.dry_run;
+    let mut results = Results::new(dry_run.is_some());
+    let applied = all(
+        args,
+        &manifests,
+        pruning.as_ref(),
+        &mut results,
+        session,
+        out,
+    )
+    .await?;
+    let leaving = match pruning {
+        Some(pruning) => prune(args, pruning, &mut results, session, out).await,
+        None => Vec::new(),
+    };
+    let exit = results.close(out)?;
+    if dry_run.is_some() || (applied.is_empty() && leaving.is_empty()) {
+        return Ok(exit);
+    }
+    if args.wait {
+        let ready = until_ready(applied, timeout, session, out).await?;
+        let gone = match leaving.is_empty() {
+            true => Exit::Ok,
+            false => delete::until_gone(leaving, timeout, session, out).await?,
+        };
+        return Ok(exit.and(ready).and(gone));
+    }
+    if !out.is_machine() && exit == Exit::Ok {
+        let files = args.files.words();
+        match files.iter().any(|file| file == "-f -") {
+            true => out.note("next: bbctl status"),
+            false => out.note(&format!("next: bbctl wait {}", files.join(" "))),
+        }
+    }
+    Ok(exit)
+}
+
+/// Reads what is to be applied, finds what that leaves to delete, and gets both approved: nothing
+/// was written when this fails.
+async fn prepare(
+    args: &Args,
+    asked: Option<&str>,
+    timeout: Option<Duration>,
+    session: &Session,
+    out: &mut Out,
+) -> Result<(Vec<Manifest>, Option<Pruning>), Failure> {
     let mut manifests = args.files.read(asked, out).await?;
     manifests.sort_by_key(rank);
-    let (force, dry_run) = (args.force_conflicts, args.writing.dry_run);
+    let is_pruned = args.pruning.prune;
+    let pruning = match args.pruning.set(session)? {
+        Some(set) => Some(Pruning::find(set, &mut manifests, is_pruned, session).await?),
+        None => None,
+    };
     if let Some(hash) = &args.plan {
-        let question = plan::question(&manifests, &[], force, session, out).await?;
+        let doomed = pruning.as_ref().map(Pruning::targets).unwrap_or_default();
+        let force = args.force_conflicts;
+        let question = plan::question(&manifests, &doomed, force, session, out).await?;
         plan::unmoved(hash, question, timeout, session).await?;
     }
+    if let Some(pruning) = &pruning {
+        pruning.confirm(&args.confirm, &args.writing, out).await?;
+    }
+    Ok((manifests, pruning))
+}
+
+/// Applies one after the other; gives back those that can be waited for.
+async fn all(
+    args: &Args,
+    manifests: &[Manifest],
+    pruning: Option<&Pruning>,
+    results: &mut Results,
+    session: &Session,
+    out: &mut Out,
+) -> Result<Vec<Wanted>, Failure> {
+    let (force, dry_run) = (args.force_conflicts, args.writing.dry_run);
     let mut resolver = Resolver::default();
-    let mut results = Results::new(args.writing.dry_run.is_some());
     let mut applied = Vec::new();
-    for manifest in &manifests {
+    let mut unrecorded = pruning;
+    for manifest in manifests {
+        if rank(manifest) == Rank::Other
+            && let Some(pruning) = unrecorded.take()
+        {
+            pruning.begin(dry_run, session).await?;
+        }
         let outcome = one(force, dry_run, manifest, &mut resolver, session).await;
         let (target, object, change) = match outcome {
             Ok(done) => done,
@@ -123,33 +208,42 @@ pub async fn run(
             }
         };
         results.add(&target, change.word(), Some(&object), out)?;
-        if rank(manifest) == Rank::Definition && args.writing.dry_run.is_none() {
+        if rank(manifest) == Rank::Definition && dry_run.is_none() {
             established(&target, &object, session, out).await?;
         }
         if target.kind.is_some() {
             applied.push(Wanted::this(target, object.metadata.uid));
         }
     }
-    let exit = results.close(out)?;
-    if args.writing.dry_run.is_some() || applied.is_empty() {
-        return Ok(exit);
+    Ok(applied)
+}
+
+/// Deletes what the files no longer have, once all of them are applied; gives back what is on its
+/// way.
+async fn prune(
+    args: &Args,
+    pruning: Pruning,
+    results: &mut Results,
+    session: &Session,
+    out: &mut Out,
+) -> Vec<Wanted> {
+    if !args.pruning.prune {
+        return Vec::new();
     }
-    if args.wait {
-        return Ok(exit.and(until_ready(applied, timeout, session, out).await?));
+    if results.exit() != Exit::Ok {
+        out.note("nothing was deleted, since not all was applied");
+        return Vec::new();
     }
-    if !out.is_machine() && exit == Exit::Ok {
-        let files: Vec<String> = args
-            .files
-            .files
-            .iter()
-            .map(|file| format!("-f {}", file.display()))
-            .collect();
-        match files.iter().any(|file| file == "-f -") {
-            true => out.note("next: bbctl status"),
-            false => out.note(&format!("next: bbctl wait {}", files.join(" "))),
+    match pruning
+        .finish(args.writing.dry_run, results, session, out)
+        .await
+    {
+        Ok(leaving) => leaving,
+        Err(failure) => {
+            results.fail(&failure, out);
+            Vec::new()
         }
     }
-    Ok(exit)
 }
 
 async fn until_ready(
@@ -201,6 +295,14 @@ pub(super) async fn one(
         Err(failure) if failure.exit == Exit::Denied => None,
         Err(failure) => return Err(failure),
     };
+    if let Some(Some(before)) = &before
+        && let Some(other) = set::stay(&mut object, before)
+        && !force
+    {
+        let words = format!("cannot {doing}: it is in another set, {other}");
+        return Err(Failure::new(Exit::Conflict, words)
+            .hint("take it over with --force-conflicts, or leave it to that set"));
+    }
     if dry_run == Some(DryRun::Client) {
         let change = match &before {
             Some(None) => Change::Created,

@@ -62,10 +62,10 @@ pub struct Flags {
 }
 
 /// An object that is there and what its deletion means.
-struct Doomed {
-    target: Target,
-    object: Object,
-    consequence: Consequence,
+pub(super) struct Doomed {
+    pub(super) target: Target,
+    pub(super) object: Object,
+    pub(super) consequence: Consequence,
 }
 
 /// Deletes, after it was confirmed. What was read before the question is what is deleted: another
@@ -89,7 +89,7 @@ pub async fn run(
         return Ok(results.exit());
     }
     if dry_run.is_none() {
-        confirm(&args.flags, &doomed, out).await?;
+        confirm(&args.flags, &doomed.iter().collect::<Vec<_>>(), out).await?;
     }
     let mut leaving = Vec::new();
     for Doomed { target, object, .. } in doomed {
@@ -142,7 +142,7 @@ async fn gather(
         }
     }
     if !held.is_empty() {
-        return Err(depended_on(&held));
+        return Err(depended_on(&held, true));
     }
     more.sort_by(|one, other| one.name.cmp(&other.name));
     more.dedup();
@@ -152,7 +152,8 @@ async fn gather(
     Ok(all)
 }
 
-fn depended_on(held: &[&Doomed]) -> Failure {
+/// `cascades` says whether there is a flag that takes along what depends on them.
+pub(super) fn depended_on(held: &[&Doomed], cascades: bool) -> Failure {
     let mut sentences = Vec::new();
     let mut remedies = Vec::new();
     for one in held {
@@ -166,8 +167,10 @@ fn depended_on(held: &[&Doomed]) -> Failure {
             dependents.words
         ));
         let remedy = match dependents.cascade {
-            Some(_) => format!("{}, or delete all of it with --cascade", dependents.remedy),
-            None => dependents.remedy.to_owned(),
+            Some(_) if cascades => {
+                format!("{}, or delete all of it with --cascade", dependents.remedy)
+            }
+            _ => dependents.remedy.to_owned(),
         };
         if !remedies.contains(&remedy) {
             remedies.push(remedy);
@@ -180,10 +183,10 @@ fn depended_on(held: &[&Doomed]) -> Failure {
     .hint(remedies.join("; "))
 }
 
-const DELETED: &str = "deleted";
-const DELETING: &str = "deleting";
+pub(super) const DELETED: &str = "deleted";
+pub(super) const DELETING: &str = "deleting";
 
-async fn until_gone(
+pub(super) async fn until_gone(
     leaving: Vec<Wanted>,
     timeout: Option<Duration>,
     session: &Session,
@@ -262,12 +265,17 @@ async fn look(
 }
 
 /// Gets a yes for what is moderate and the name for what is severe, from flags or from a person.
-async fn confirm(flags: &Flags, doomed: &[Doomed], out: &mut Out) -> Result<(), Failure> {
+pub(super) async fn confirm(
+    flags: &Flags,
+    doomed: &[&Doomed],
+    out: &mut Out,
+) -> Result<(), Failure> {
     let (severe, moderate): (Vec<_>, Vec<_>) = doomed
         .iter()
+        .copied()
         .partition(|d| d.consequence.gravity == Gravity::Severe);
-    let severe: Vec<&&Doomed> = severe
-        .iter()
+    let severe: Vec<&Doomed> = severe
+        .into_iter()
         .filter(|d| !flags.confirm.contains(&d.target.name))
         .collect();
     let moderate = if flags.writing.yes {
@@ -313,7 +321,7 @@ async fn confirm(flags: &Flags, doomed: &[Doomed], out: &mut Out) -> Result<(), 
     Ok(())
 }
 
-fn sentence(doomed: &Doomed) -> String {
+pub(super) fn sentence(doomed: &Doomed) -> String {
     let place = crate::session::within(doomed.target.namespace.as_deref());
     let dependents = doomed.consequence.dependents.as_ref();
     let words = [
@@ -330,7 +338,7 @@ fn sentence(doomed: &Doomed) -> String {
     }
 }
 
-fn unconfirmed(moderate: &[&Doomed], severe: &[&&Doomed]) -> Failure {
+fn unconfirmed(moderate: &[&Doomed], severe: &[&Doomed]) -> Failure {
     let mut flags = Vec::new();
     if !moderate.is_empty() {
         flags.push("--yes".to_owned());
@@ -340,7 +348,7 @@ fn unconfirmed(moderate: &[&Doomed], severe: &[&&Doomed]) -> Failure {
             .iter()
             .map(|d| format!("--confirm={}", d.target.name)),
     );
-    let all = moderate.iter().chain(severe.iter().copied());
+    let all = moderate.iter().chain(severe);
     let all: Vec<String> = all.map(|doomed| sentence(doomed)).collect();
     Failure::usage(format!(
         "nobody can be asked whether to delete {}",
@@ -355,15 +363,26 @@ async fn delete(
     object: &Object,
     session: &Session,
 ) -> Result<&'static str, Failure> {
+    let only = Preconditions {
+        uid: object.metadata.uid.clone(),
+        ..Preconditions::default()
+    };
+    delete_if(dry_run, target, only, session).await
+}
+
+/// Deletes an object if it is still as the preconditions say.
+pub(super) async fn delete_if(
+    dry_run: Option<DryRun>,
+    target: &Target,
+    only: Preconditions,
+    session: &Session,
+) -> Result<&'static str, Failure> {
     if dry_run == Some(DryRun::Client) {
         return Ok(DELETED);
     }
     let params = DeleteParams {
         dry_run: dry_run.is_some(),
-        preconditions: Some(Preconditions {
-            uid: object.metadata.uid.clone(),
-            ..Preconditions::default()
-        }),
+        preconditions: Some(only),
         ..DeleteParams::default()
     };
     let doing = format!("delete {}", target.label());

@@ -19,6 +19,7 @@ pub mod network;
 pub mod noun;
 mod on;
 pub mod plan;
+pub mod prune;
 pub mod status;
 pub mod support_bundle;
 pub mod tenant;
@@ -51,7 +52,11 @@ pub async fn run(cli: Cli, out: &mut Out) -> Result<Exit, Failure> {
     match cli.verb {
         Verb::Apply(mut args) => {
             if args.files.files.is_empty() {
-                args.files.files = start::config::layers(out.env())?.files();
+                let folder = start::config::layers(out.env())?;
+                args.files.files = folder.files();
+                if args.pruning.set.is_none() {
+                    args.pruning.set = folder.set()?;
+                }
             }
             let session = connect_for(Timeout::of(args.wait), &globals, out).await?;
             apply::run(&args, asked, timeout, &session, out).await

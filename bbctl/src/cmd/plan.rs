@@ -2,7 +2,6 @@
 //!
 //! The server judges each object first, with the rights of whoever asks; the controller answers.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bb_crds::plan::{HeldBack, PlanTarget, TargetType};
@@ -13,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::apply::{self, Change, DryRun};
+use super::prune::{self, Pruning};
 use crate::error::{Exit, Failure};
 use crate::manifest::{Files, Manifest};
 use crate::object::Object;
@@ -37,6 +37,7 @@ Examples:
   bbctl plan -f examples/acme
   bbctl plan -f network.yaml --delete instance/www-1
   bbctl plan --delete network/web -o yaml
+  bbctl plan -f examples/acme --set acme --prune
   bbctl plan -f examples/acme -o name";
 
 /// What `bbctl plan` takes.
@@ -49,6 +50,9 @@ pub struct Args {
     /// What would be deleted as well: KIND/NAME; may be repeated
     #[arg(long = "delete", value_name = "KIND/NAME")]
     pub deletes: Vec<String>,
+    /// What the files no longer have
+    #[command(flatten)]
+    pub pruning: prune::Flags,
     /// Take over fields that someone else has set to another value
     #[arg(long)]
     pub force_conflicts: bool,
@@ -81,18 +85,28 @@ pub async fn run(
                 .hint("as in `bbctl plan -f examples/acme`"),
         );
     }
-    let manifests = match args.files.files.is_empty() {
+    let mut manifests = match args.files.files.is_empty() {
         true => Vec::new(),
         false => args.files.read(asked, out).await?,
     };
-    let question = question(
-        &manifests,
-        &args.deletes,
-        args.force_conflicts,
-        session,
-        out,
-    )
-    .await?;
+    let mut deletes = targets(&args.deletes, session)?;
+    if args.pruning.prune && manifests.is_empty() {
+        return Err(Failure::usage(
+            "say what the files are: -f FILE with --prune",
+        ));
+    }
+    if let Some(set) = args.pruning.set(session)? {
+        let prune = args.pruning.prune;
+        let pruning = Pruning::find(set, &mut manifests, prune, session).await?;
+        for target in pruning.targets() {
+            planned_kind(&target.resource.kind)?;
+            if !deletes.contains(&target) {
+                deletes.push(target);
+            }
+        }
+    }
+    let force = args.force_conflicts;
+    let question = question(&manifests, &deletes, force, session, out).await?;
     let Some(question) = question else {
         if out.is_machine() {
             out.document(&json!({"results": []}))?;
@@ -107,7 +121,7 @@ pub async fn run(
         Format::Name => out.line(status.hash.as_deref().unwrap_or_default())?,
         Format::Table | Format::Wide => {
             show(&question, &status, out)?;
-            next(&args.files.files, &args.deletes, &status, out);
+            next(args, &status, out);
         }
     }
     Ok(Exit::Ok)
@@ -117,7 +131,7 @@ pub async fn run(
 /// would change.
 pub(super) async fn question(
     manifests: &[Manifest],
-    deletes: &[String],
+    deletes: &[Target],
     force: bool,
     session: &Session,
     out: &mut Out,
@@ -154,7 +168,7 @@ pub(super) async fn question(
         asked.push(planned(&target, &object));
     }
     let mut gone = Vec::new();
-    for target in targets(deletes, session)? {
+    for target in deletes {
         let doing = format!("delete {}", target.label());
         let params = DeleteParams::default().dry_run();
         let api = target.api(session);
@@ -198,15 +212,20 @@ fn targets(words: &[String], session: &Session) -> Result<Vec<Target>, Failure> 
     };
     let mut targets = Vec::new();
     for (kind, name) in &names {
-        if !KINDS.contains(&kind.kind) {
-            return Err(Failure::usage(format!(
-                "a plan is about networks, volumes and instances, not about a {}",
-                kind.singular
-            )));
-        }
+        planned_kind(kind.kind)?;
         targets.push(Target::known(kind, name, session));
     }
     Ok(targets)
+}
+
+fn planned_kind(kind: &str) -> Result<(), Failure> {
+    match KINDS.contains(&kind) {
+        true => Ok(()),
+        false => Err(Failure::usage(format!(
+            "a plan is about networks, volumes and instances, not about a {}",
+            kind.to_ascii_lowercase()
+        ))),
+    }
 }
 
 /// An object as the server would have it, without what is the server's own.
@@ -405,15 +424,18 @@ fn reach(status: &PlanStatus, out: &mut Out) -> Result<(), Failure> {
 }
 
 /// Says how to go on.
-fn next(files: &[PathBuf], deletes: &[String], status: &PlanStatus, out: &mut Out) {
+fn next(args: &Args, status: &PlanStatus, out: &mut Out) {
     let Some(hash) = &status.hash else { return };
-    let files: Vec<String> = files
-        .iter()
-        .map(|f| format!("-f {}", f.display()))
-        .collect();
-    if deletes.is_empty() && !files.iter().any(|file| file == "-f -") {
-        let files = files.join(" ");
-        out.note(&format!("next: bbctl apply {files} --plan {hash}"));
+    let mut words = args.files.words();
+    if let Some(set) = &args.pruning.set {
+        words.push(format!("--set {set}"));
+    }
+    if args.pruning.prune {
+        words.push("--prune".to_owned());
+    }
+    if args.deletes.is_empty() && !words.iter().any(|word| word == "-f -") {
+        let words = words.join(" ");
+        out.note(&format!("next: bbctl apply {words} --plan {hash}"));
     }
 }
 

@@ -15,6 +15,7 @@ use crate::age::parse_duration;
 use crate::cli::Globals;
 use crate::error::{Exit, Failure};
 use crate::out::{Format, Out};
+use crate::set::SetName;
 use clap::ValueEnum as _;
 
 /// The file of settings of a user, in their folder.
@@ -33,7 +34,7 @@ struct Known {
     project: bool,
 }
 
-const KNOWN: [Known; 6] = [
+const KNOWN: [Known; 7] = [
     Known {
         name: "namespace",
         flag: "--namespace",
@@ -68,6 +69,12 @@ const KNOWN: [Known; 6] = [
         name: "files",
         flag: "",
         about: "what `bbctl apply` without -f applies",
+        project: true,
+    },
+    Known {
+        name: "set",
+        flag: "",
+        about: "the set that those files make up, which `--prune` is about",
         project: true,
     },
 ];
@@ -195,6 +202,7 @@ fn check(name: &str, value: &str) -> Result<(), Failure> {
     let good = match name {
         "timeout" => parse_duration(value).map(drop),
         "output" => Format::from_str(value, true).map(drop),
+        "set" => value.parse::<SetName>().map(drop),
         _ => Ok(()),
     };
     good.map_err(|words| Failure::usage(format!("`{value}` cannot be {name}: {words}")))
@@ -235,6 +243,19 @@ impl Layers {
             .map(|(files, _)| files)
             .unwrap_or_default();
         files.lines().map(|file| base.join(file)).collect()
+    }
+
+    /// The set that those files make up, if they do.
+    ///
+    /// # Errors
+    /// When what is said cannot be the name of one.
+    pub fn set(&self) -> Result<Option<SetName>, Failure> {
+        let Some((name, source)) = self.value("set") else {
+            return Ok(None);
+        };
+        let name = name.parse::<SetName>();
+        name.map(Some)
+            .map_err(|words| Failure::usage(format!("{source}: {words}")))
     }
 
     /// Fills in what no flag says.

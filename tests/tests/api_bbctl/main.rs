@@ -5,6 +5,7 @@ mod examples;
 mod hour;
 mod member;
 mod nouns;
+mod prune;
 mod read;
 mod start;
 mod whole;
