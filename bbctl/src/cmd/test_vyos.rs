@@ -16,11 +16,13 @@ use crate::kinds::Kind;
 use crate::object::{at, joined, text};
 use crate::out::{Format, Out};
 use crate::session::{PATIENCE, Session};
+use crate::start;
 use crate::style::Tone;
 
 const EXAMPLES: &str = "\
 Examples:
   bbctl test-vyos r1
+  bbctl test-vyos --kept r1
   bbctl test-vyos --endpoint https://192.0.2.1 --key-file key --ca-file ca.crt
   bbctl test-vyos --endpoint https://192.0.2.1 --key-file - --sha256 AB:CD:EF";
 
@@ -31,6 +33,9 @@ pub struct Args {
     /// The Provider that stands for the router
     #[arg(value_name = "PROVIDER", conflicts_with_all = ["endpoint", "key_file"])]
     pub provider: Option<String>,
+    /// A router that `providers add` kept here, with its key; no cluster is asked then
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["provider", "endpoint"])]
+    pub kept: Option<String>,
     /// The router's address, https://HOST[:PORT]; no cluster is asked then
     #[arg(long, value_name = "URL", requires = "key_file")]
     pub endpoint: Option<String>,
@@ -63,14 +68,17 @@ pub async fn run(args: &Args, globals: &Globals, out: &mut Out) -> Result<Exit, 
         .timeout
         .filter(|time| !time.is_zero())
         .unwrap_or(PATIENCE);
-    let mut subject = match (&args.provider, &args.endpoint) {
-        (Some(name), _) => by_provider(name, &args.secrets, &connect(globals, out).await?).await?,
-        (None, Some(url)) => by_flags(args, url, out).await?,
-        (None, None) => {
-            return Err(
-                Failure::usage("say which router: a PROVIDER, or --endpoint URL")
-                    .hint("as in `bbctl test-vyos r1`"),
-            );
+    let mut subject = match (&args.kept, &args.provider, &args.endpoint) {
+        (Some(name), ..) => by_kept(name, out).await?,
+        (None, Some(name), _) => {
+            by_provider(name, &args.secrets, &connect(globals, out).await?).await?
+        }
+        (None, None, Some(url)) => by_flags(args, url, out).await?,
+        (None, None, None) => {
+            return Err(Failure::usage(
+                "say which router: a PROVIDER, --kept NAME, or --endpoint URL",
+            )
+            .hint("as in `bbctl test-vyos r1`"));
         }
     };
     subject.patience = patience;
@@ -80,6 +88,30 @@ pub async fn run(args: &Args, globals: &Globals, out: &mut Out) -> Result<Exit, 
         true => Ok(Exit::Ok),
         false => Ok(Exit::Failure),
     }
+}
+
+async fn by_kept(name: &str, out: &mut Out) -> Result<Subject, Failure> {
+    let (kept, mut secrets) = start::kept::open(name, "vyos", out).await?;
+    let key = secrets.remove("key").ok_or_else(|| {
+        Failure::new(Exit::Failure, format!("no key of {name} is kept"))
+            .hint("add it again with `bbctl providers add`")
+    })?;
+    let trust = match &kept.ca_file {
+        Some(path) => Trust::Ca(read(path.as_ref())?),
+        None => Trust::Sha256(kept.sha256),
+    };
+    let endpoint = Endpoint {
+        name: name.to_owned(),
+        url: kept.endpoints.into_iter().next().unwrap_or_default(),
+        key,
+        trust,
+    };
+    Ok(Subject {
+        endpoint,
+        asn: None,
+        router_id: None,
+        patience: PATIENCE,
+    })
 }
 
 async fn by_flags(args: &Args, url: &str, out: &mut Out) -> Result<Subject, Failure> {

@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod findings;
 pub mod hidden;
 pub mod init;
+pub mod kept;
 pub mod keys;
 pub mod launch;
 pub mod place;

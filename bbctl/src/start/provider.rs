@@ -14,8 +14,9 @@ use toml_edit::{DocumentMut, Item, Table};
 use super::settings::{self, Reply, Setting};
 use super::vault::{CREDENTIALS, Opener, Vault};
 use super::{hidden, place, send};
+use crate::change::Writing;
 use crate::cli::Globals;
-use crate::cmd::apply::FIELD_OWNER;
+use crate::cmd::apply::{DryRun, FIELD_OWNER};
 use crate::error::{Exit, Failure};
 use crate::out::Out;
 use crate::session::Session;
@@ -28,7 +29,7 @@ Examples:
   bbctl providers add r1 --vyos https://192.0.2.1 --key-file r1.key \\
     --sha256 AB:CD:EF --region home --router-id 10.255.0.1 --apply
   bbctl providers add c1 --proxmox https://192.0.2.11:8006 --token-file - \\
-    --ca-file ca.pem --region home --vmids 100000-199999 --pool bitbuilder
+    --ca-file ca.pem --region home --vmids 100000-199999 --pool bitbuilder --dry-run
 
 Credentials are kept sealed in ~/.bbctl; BBCTL_PASSPHRASE_FILE or BBCTL_KEY_FILE
 name what opens them, else you are asked.";
@@ -96,6 +97,9 @@ pub struct AddArgs {
     /// Only write the files
     #[arg(long)]
     pub no_apply: bool,
+    /// How to write
+    #[command(flatten)]
+    pub writing: Writing,
     /// The namespace that the controller reads Secrets in
     #[arg(long, value_name = "NAME", default_value = "bitbuilder-system")]
     pub system: String,
@@ -120,6 +124,13 @@ pub async fn add(args: &AddArgs, globals: &Globals, out: &mut Out) -> Result<Exi
     if let Some(session) = &session {
         // A Provider that the server refuses leaves nothing behind here either.
         send::apply(&target, &object, true, session).await?;
+    }
+    if args.writing.dry_run.is_some() {
+        let word = match args.no_apply {
+            true => "would be kept (dry run)",
+            false => "would be kept and applied (dry run)",
+        };
+        return tell(args, word, out);
     }
     let secrets = credentials(args, out).await?;
     keep(args, &secrets, out).await?;
@@ -155,8 +166,11 @@ fn tell(args: &AddArgs, word: &str, out: &mut Out) -> Result<Exit, Failure> {
 
 /// Whether it is made in the cluster as well: as flags say, else as a person does.
 async fn to_cluster(args: &AddArgs, out: &mut Out) -> Result<bool, Failure> {
-    if args.apply || args.no_apply {
-        return Ok(args.apply);
+    if let Some(dry_run) = args.writing.dry_run {
+        return Ok(dry_run == DryRun::Server && !args.no_apply);
+    }
+    if args.apply || args.no_apply || args.writing.yes {
+        return Ok(!args.no_apply);
     }
     let form = if args.vyos.is_some() {
         "VyOS router"

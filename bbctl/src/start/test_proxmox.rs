@@ -26,15 +26,20 @@ const EXAMPLES: &str = "\
 Examples:
   bbctl test-proxmox 192.0.2.11 --token-file c1.token --sha256 AB:CD:EF
   bbctl test-proxmox pve1.example:8006 --token-file - --ca-file ca.pem \\
-    --pool bitbuilder --template 9000 --storage ceph-ssd --holder 900";
+    --pool bitbuilder --template 9000 --storage ceph-ssd --holder 900
+  bbctl test-proxmox --kept c1 --template 9000";
 
 /// What `bbctl test-proxmox` takes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// A node: HOST, HOST:PORT or https://HOST:PORT [default port: 8006]
-    #[arg(value_name = "HOST")]
-    pub host: String,
+    #[arg(value_name = "HOST", required_unless_present = "kept")]
+    pub host: Option<String>,
+    /// A cluster that `providers add` kept here, with its credentials, in place of all that
+    #[arg(long, value_name = "NAME")]
+    #[arg(conflicts_with_all = ["host", "token_file", "user", "sha256", "ca_file"])]
+    pub kept: Option<String>,
     /// A file with a token, USER@REALM!NAME=SECRET, or `-` for standard input [default: ask]
     #[arg(long, value_name = "FILE", conflicts_with = "user")]
     pub token_file: Option<PathBuf>,
@@ -45,7 +50,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", requires = "user")]
     pub password_file: Option<PathBuf>,
     /// The SHA-256 fingerprint of its certificate
-    #[arg(long, value_name = "FINGERPRINT", required_unless_present = "ca_file")]
+    #[arg(long, value_name = "FINGERPRINT", required_unless_present_any = ["ca_file", "kept"])]
     pub sha256: Vec<String>,
     /// A file with the CA of its certificate
     #[arg(long, value_name = "FILE", conflicts_with = "sha256")]
@@ -70,13 +75,18 @@ pub struct Args {
 /// When it cannot be told how to speak to it. A check that fails is no error: it is told, and the
 /// exit code is 1.
 pub async fn run(args: &Args, globals: &Globals, out: &mut Out) -> Result<Exit, Failure> {
-    let url = url(&args.host);
-    let trust = match &args.ca_file {
-        None => Trust::Sha256(args.sha256.clone()),
-        Some(path) => Trust::Ca(place::must_read(path)?),
-    };
     let uses = uses(args)?;
-    let credentials = credentials(args, out).await?;
+    let (url, trust, credentials) = match (&args.kept, &args.host) {
+        (Some(name), _) => kept(name, out).await?,
+        (None, host) => {
+            let trust = match &args.ca_file {
+                None => Trust::Sha256(args.sha256.clone()),
+                Some(path) => Trust::Ca(place::must_read(path)?),
+            };
+            let url = url(host.as_deref().unwrap_or_default());
+            (url, trust, credentials(args, out).await?)
+        }
+    };
     let patience = globals
         .timeout
         .filter(|time| !time.is_zero())
@@ -86,6 +96,33 @@ pub async fn run(args: &Args, globals: &Globals, out: &mut Out) -> Result<Exit, 
     endpoint.deadlines.read = patience;
     let found = look(&url, endpoint, &uses, patience).await;
     findings::tell(&findings::complete(found, &NAMES), out)
+}
+
+/// The first node of a cluster that is kept here, and how to speak to it.
+async fn kept(name: &str, out: &mut Out) -> Result<(String, Trust, Credentials), Failure> {
+    let (kept, mut secrets) = super::kept::open(name, "proxmox", out).await?;
+    let credentials = match (secrets.remove("token"), secrets.remove("password")) {
+        (Some(token), _) => Credentials::Token(token),
+        (None, Some(password)) => Credentials::Password {
+            user: secrets
+                .remove("username")
+                .map(|user| user.reveal().to_owned())
+                .unwrap_or_default(),
+            password,
+        },
+        (None, None) => {
+            let words = format!("neither token nor password of {name} is kept");
+            return Err(
+                Failure::new(Exit::Failure, words).hint("add it again with `bbctl providers add`")
+            );
+        }
+    };
+    let trust = match &kept.ca_file {
+        Some(path) => Trust::Ca(place::must_read(path.as_ref())?),
+        None => Trust::Sha256(kept.sha256),
+    };
+    let first = kept.endpoints.first().map(String::as_str);
+    Ok((url(first.unwrap_or_default()), trust, credentials))
 }
 
 /// The address as the API has it.

@@ -11,7 +11,8 @@ use crate::support::{Around, bbctl};
 const WRITES: [&str; 5] = ["apply", "delete", "edit", "create", "use"];
 
 /// Those of nouns alone.
-const WRITES_OF_NOUNS: [&str; 10] = [
+const WRITES_OF_NOUNS: [&str; 11] = [
+    "providers add",
     "instances start",
     "instances stop",
     "instances restart",

@@ -185,7 +185,7 @@ async fn from_nothing_to_an_instance_by_launch_alone() -> Result<()> {
 }
 
 /// Runs bbctl with files of one's own in `home`, and a passphrase that a file of it holds.
-async fn at_home(home: &std::path::Path, words: &str, stdin: &str) -> Result<Ran> {
+pub(crate) async fn at_home(home: &std::path::Path, words: &str, stdin: &str) -> Result<Ran> {
     let kubeconfig = cluster().await?.kubeconfig();
     let mut child = tokio::process::Command::new(bb_lab_harness::paths::binary("bbctl")?);
     let child = child
@@ -202,7 +202,7 @@ async fn at_home(home: &std::path::Path, words: &str, stdin: &str) -> Result<Ran
     end(child, stdin).await
 }
 
-fn private(path: &std::path::Path, text: &str) -> Result<()> {
+pub(crate) fn private(path: &std::path::Path, text: &str) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::write(path, text)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
@@ -241,9 +241,19 @@ async fn a_provider_is_added_with_its_secret_and_the_secret_shows_nowhere() -> R
     let refused = at_home(home, &wrong, "").await?;
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(!home.join(".bbctl").exists());
+    // A dry run lets the server judge, asks for no key and keeps nothing.
+    let refused = at_home(home, &format!("{words} --zone NOT_A_ZONE --dry-run"), "").await?;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    for how in ["client", "server"] {
+        let ran = at_home(home, &format!("{words} --dry-run={how}"), "").await?;
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        assert!(ran.stdout.contains("(dry run)"), "{ran:?}");
+    }
+    assert!(!home.join(".bbctl").exists());
+    assert_eq!(bbctl("get provider added", "").await?.code, Some(3));
     let ran = at_home(
         home,
-        &format!("{words} --key-file - --apply"),
+        &format!("{words} --key-file - --yes"),
         "s3cret-of-added\n",
     )
     .await?;
@@ -321,6 +331,26 @@ async fn a_cluster_is_tested_from_here_and_each_failure_has_a_remedy() -> Result
     let away = "test-proxmox 127.0.0.1:1 --token-file - --sha256 AA --json --timeout 2s";
     let ran = at_home(dir.path(), away, &good).await?;
     assert_eq!(status(&ran.json()?, "reach"), "fail", "{ran:?}");
+    // With what `providers add` kept, nothing has to be typed again.
+    private(&dir.path().join("words"), "correct horse battery\n")?;
+    let add = format!(
+        "providers add c1 --proxmox {} --token-file - --sha256 {} --region home \
+         --vmids 100000-199999 --pool bitbuilder --no-apply",
+        lab.api, lab.sha256
+    );
+    let ran = at_home(dir.path(), &add, &good).await?;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let words = "test-proxmox --kept c1 --template 9000 --storage ssd --holder 900 --json";
+    let ran = at_home(dir.path(), words, "").await?;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(!format!("{ran:?}").contains(&token.secret), "{ran:?}");
+    for (words, code) in [("test-proxmox --kept c2", 3), ("test-vyos --kept c1", 2)] {
+        let ran = at_home(dir.path(), words, "").await?;
+        assert_eq!(ran.code, Some(code), "{ran:?}");
+    }
+    private(&dir.path().join("words"), "another horse battery\n")?;
+    let ran = at_home(dir.path(), words, "").await?;
+    assert_eq!(ran.code, Some(4), "{ran:?}");
     lab.stop().await;
     powerless.stop().await;
     Ok(())

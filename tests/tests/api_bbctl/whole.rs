@@ -123,6 +123,19 @@ async fn a_router_is_tested_by_provider_and_by_address() -> Result<()> {
     assert_eq!(checks["key"]["status"], "fail", "{checks}");
     assert!(checks["key"]["remedy"].is_string(), "{checks}");
     assert_eq!(checks["underlay"]["status"], "skip", "{checks}");
+    // With the key that was kept where one works.
+    let home = tempfile::tempdir()?;
+    crate::start::private(&home.path().join("words"), "correct horse battery\n")?;
+    let add = format!(
+        "providers add kept --vyos {} --key-file - --sha256 {} --region tested \
+         --router-id 10.255.0.1 --no-apply",
+        router.api, router.sha256
+    );
+    let ran = crate::start::at_home(home.path(), &add, "the-key\n").await?;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let ran = crate::start::at_home(home.path(), "test-vyos --kept kept", "").await?;
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(!format!("{ran:?}").contains("the-key"), "{ran:?}");
     let words = format!("test-vyos --endpoint {} --key-file - --sha256", router.api);
     let ran = good(&format!("{words} {}", router.sha256), "the-key\n").await?;
     assert!(ran.stdout.contains("PASS  underlay"), "{ran:?}");
