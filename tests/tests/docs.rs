@@ -275,7 +275,8 @@ fn every_manifest_in_the_pages_is_one_that_the_types_take() -> Result<()> {
         let blocks = text.split("```yaml\n").skip(1);
         let blocks = blocks.filter_map(|rest| rest.split("```").next());
         for document in blocks.flat_map(|block| block.split("\n---\n")) {
-            if !document.contains("apiVersion: bitbuilder.cloud/v1alpha1") {
+            let ours = "apiVersion: bitbuilder.cloud/v1alpha1";
+            if !document.lines().any(|line| line == ours) {
                 continue;
             }
             let value: Value = serde_saphyr::from_str(document)?;
