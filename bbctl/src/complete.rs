@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::{Arg, Command};
 
 use crate::kinds::{self, Kind};
-use crate::object;
+use crate::object::{self, Object};
 use crate::select::Selection;
 use crate::session::{Connection, Scope, Session};
 
@@ -26,6 +26,8 @@ pub enum Wanted {
     Names(&'static str, &'static str),
     /// A namespace: what is known of those are the tenants.
     Namespaces,
+    /// The hash of a Plan that was kept.
+    Hashes,
     /// A context of the kubeconfig.
     Contexts,
     /// Something that nobody but the user knows, or a file.
@@ -210,9 +212,9 @@ impl<'a> Reader<'a> {
     /// `KIND`, `KIND NAME` or `KIND/NAME`.
     fn object(&self, last: &str) -> Wanted {
         if let Some((kind, _)) = last.split_once('/') {
-            return match Kind::named(kind) {
-                Some(kind) => Wanted::Names(kind.kind, kind.pair),
-                None => Wanted::Anything,
+            return match Kind::parse(kind) {
+                Ok(kind) => Wanted::Names(kind.kind, kind.pair),
+                Err(_) => Wanted::Anything,
             };
         }
         match self.places.first() {
@@ -236,6 +238,7 @@ fn value_of(arg: &Arg) -> Wanted {
     match arg.get_id().as_str() {
         "namespace" => return Wanted::Namespaces,
         "context" => return Wanted::Contexts,
+        "plan" => return Wanted::Hashes,
         _ => {}
     }
     let known: Vec<String> = arg
@@ -269,17 +272,33 @@ pub async fn candidates(
         Wanted::Contexts => crate::kubeconfig::contexts(&connection, env),
         Wanted::Namespaces => names("Tenant", "{}", connection, env.clone()).await,
         Wanted::Names(kind, form) => names(kind, form, connection, env.clone()).await,
+        Wanted::Hashes => {
+            let hash = |plan: &Object| object::text(plan, "/status/hash");
+            let mut hashes = read("Plan", hash, connection, env.clone()).await;
+            hashes.retain(|hash| !hash.is_empty());
+            hashes
+        }
     };
     let last = words.last().map(String::as_str).unwrap_or_default();
     found.retain(|word| word.starts_with(last));
     found
 }
 
-/// The names of the objects of a kind; none where they do not come in time. On a thread of its
-/// own, since a program that gives credentials may keep its caller waiting.
 async fn names(
     kind: &'static str,
     form: &'static str,
+    connection: Connection,
+    env: BTreeMap<String, String>,
+) -> Vec<String> {
+    let name = move |of: &Object| form.replace("{}", object::name(of));
+    read(kind, name, connection, env).await
+}
+
+/// A word of each object of a kind; none where they do not come in time. On a thread of its own,
+/// since a program that gives credentials may keep its caller waiting.
+async fn read(
+    kind: &'static str,
+    word: impl Fn(&Object) -> String + Send + 'static,
     connection: Connection,
     env: BTreeMap<String, String>,
 ) -> Vec<String> {
@@ -293,8 +312,7 @@ async fn names(
                 let session = Session::open(&connection, &env).await.ok()?;
                 let scope = Scope::Namespace(session.namespace().to_owned());
                 let objects = session.list(Kind::called(kind), &scope, None).await.ok()?;
-                let names = objects.iter().map(|o| form.replace("{}", object::name(o)));
-                Some(names.collect::<Vec<_>>())
+                Some(objects.iter().map(word).collect::<Vec<_>>())
             })
         });
         // Nobody listens any more where the time was up.
@@ -350,6 +368,9 @@ mod tests {
             ("tree ", Wanted::Names("Tenant", "{}")),
             ("networks list -n ", Wanted::Namespaces),
             ("status --context ", Wanted::Contexts),
+            ("describe plan ", Wanted::Names("Plan", "{}")),
+            ("delete plan/", Wanted::Names("Plan", "plan/{}")),
+            ("apply -f x --plan ", Wanted::Hashes),
             ("networks create ", Wanted::Anything),
             ("apply -f ", Wanted::Anything),
         ];

@@ -98,6 +98,10 @@ pub async fn weigh(
             ))
         }
         "Instance" => Ok(instance(object)),
+        "Plan" => Ok(Consequence::new(
+            Gravity::Moderate,
+            "the question and its answer go, nothing that it is about",
+        )),
         "Tenant" => tenant(object, leaving, session).await,
         "Region" => {
             let of_it = |p: &Object| text(p, "/spec/region") == target.name;

@@ -227,6 +227,25 @@ pub static KINDS: [Kind; 6] = [
     },
 ];
 
+/// A question and its answer, which `bbctl plan --keep` leaves for an hour. It is none of
+/// [`KINDS`]: nobody has it as they have an instance.
+pub static PLAN: Kind = Kind {
+    kind: "Plan",
+    plural: "plans",
+    singular: "plan",
+    pair: "plan/{}",
+    short: "bbplan",
+    sample: "bbctl-x7k2p",
+    namespaced: true,
+    columns: &[
+        READY,
+        REASON,
+        column("summary", 60, |o, _| text(o, "/status/summary").into()),
+        column("hash", 70, |o, _| text(o, "/status/hash").into()),
+        AGE,
+    ],
+};
+
 /// `USED/TOTAL` of a range.
 fn of_total(object: &Object, pointer: &str) -> String {
     match at(object, pointer) {
@@ -301,33 +320,36 @@ impl Kind {
     /// # Errors
     /// When there is none, with the nearest one as a hint.
     pub fn parse(word: &str) -> Result<&'static Self, Failure> {
-        Self::named(word).ok_or_else(|| unknown(word))
+        let plan = || PLAN.answers_to(word).then_some(&PLAN);
+        Self::named(word).or_else(plan).ok_or_else(|| unknown(word))
     }
 
     /// The kind as manifests name it, for names that stand in our own source.
     ///
     /// # Panics
-    /// When it is none of [`KINDS`].
+    /// When it is none of [`KINDS`] and not [`PLAN`].
     #[must_use]
     pub fn called(kind: &str) -> &'static Self {
-        let mut kinds = KINDS.iter();
+        let mut kinds = KINDS.iter().chain([&PLAN]);
         kinds
             .find(|k| k.kind == kind)
             .expect("our source names kinds of the table only")
     }
 
-    /// As [`Kind::parse`], without a word about it.
+    /// One of [`KINDS`] as [`Kind::parse`] reads it, without a word about it.
     #[must_use]
     pub fn named(word: &str) -> Option<&'static Self> {
+        KINDS.iter().find(|kind| kind.answers_to(word))
+    }
+
+    fn answers_to(&self, word: &str) -> bool {
         let lower = word.to_ascii_lowercase();
         let bare = match lower.split_once('.') {
             Some((bare, rest)) if rest == GROUP || rest == format!("{VERSION}.{GROUP}") => bare,
-            Some(_) => return None,
+            Some(_) => return false,
             None => lower.as_str(),
         };
-        KINDS
-            .iter()
-            .find(|k| [k.plural, k.singular, k.short].contains(&bare))
+        [self.plural, self.singular, self.short].contains(&bare)
     }
 }
 
@@ -349,10 +371,11 @@ pub fn names() -> impl Iterator<Item = &'static str> {
         .flat_map(|kind| [kind.plural, kind.singular, kind.short])
 }
 
-/// The plural names of every kind.
+/// The plural names of every kind that can be shown.
 #[must_use]
 pub fn plurals() -> Vec<&'static str> {
-    KINDS.iter().map(|kind| kind.plural).collect()
+    let all = KINDS.iter().chain([&PLAN]);
+    all.map(|kind| kind.plural).collect()
 }
 
 #[cfg(test)]
@@ -363,11 +386,10 @@ mod tests {
 
     #[test]
     fn the_table_agrees_with_the_definitions() {
-        // A Plan is a question that `bbctl plan` asks and takes away, no object of anybody's.
         let mut crds = bb_crds::crds();
-        crds.retain(|crd| crd.spec.names.kind != "Plan");
-        assert_eq!(crds.len(), KINDS.len());
-        for (crd, kind) in crds.iter().zip(&KINDS) {
+        crds.sort_by_key(|crd| crd.spec.names.kind == "Plan");
+        assert_eq!(crds.len(), KINDS.len() + 1);
+        for (crd, kind) in crds.iter().zip(KINDS.iter().chain([&PLAN])) {
             let names = &crd.spec.names;
             assert_eq!(names.kind, kind.kind);
             assert_eq!(names.plural, kind.plural);
@@ -394,6 +416,10 @@ mod tests {
         ] {
             assert_eq!(Kind::parse(word).unwrap().kind, "Instance", "{word}");
         }
+        for word in ["plans", "plan", "bbplan", "plans.bitbuilder.cloud"] {
+            assert_eq!(Kind::parse(word).unwrap().kind, "Plan", "{word}");
+        }
+        assert!(Kind::named("plans").is_none(), "nobody has it");
         assert!(Kind::named("instances.example.org").is_none());
         assert!(
             Kind::named("inst").is_none(),

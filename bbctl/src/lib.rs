@@ -14,6 +14,7 @@ pub mod goal;
 pub mod gravity;
 pub mod kinds;
 pub mod kubeconfig;
+pub mod kustomize;
 pub mod manifest;
 pub mod nearest;
 pub mod object;

@@ -23,6 +23,9 @@ pub struct Files {
     /// A file, a folder of *.yaml, *.yml and *.json, or `-` for standard input; may be repeated
     #[arg(short, long = "filename", value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// A folder with a kustomization, built by kubectl or kustomize; may be repeated
+    #[arg(short, long, value_name = "DIR")]
+    pub kustomize: Vec<PathBuf>,
     /// Look into folders within folders too
     #[arg(short = 'R', long, requires = "files")]
     pub recursive: bool,
@@ -32,8 +35,17 @@ impl Files {
     /// What was typed to name them.
     #[must_use]
     pub fn words(&self) -> Vec<String> {
-        let files = self.files.iter();
-        files.map(|file| format!("-f {}", file.display())).collect()
+        let files = self.files.iter().map(|file| ("-f", file));
+        let folders = self.kustomize.iter().map(|folder| ("-k", folder));
+        let all = files.chain(folders);
+        all.map(|(flag, path)| format!("{flag} {}", path.display()))
+            .collect()
+    }
+
+    /// Whether no file is meant.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.kustomize.is_empty()
     }
 
     /// Reads all of them. Nothing is returned unless everything can be read and is in the
@@ -55,8 +67,12 @@ impl Files {
                 all.extend(parse(&text, &file.display().to_string())?);
             }
         }
+        for folder in &self.kustomize {
+            let text = crate::kustomize::build(folder, out.env()).await?;
+            all.extend(parse(&text, &format!("{} (kustomize)", folder.display()))?);
+        }
         if all.is_empty() {
-            return Err(Failure::usage("there is no object in what -f names"));
+            return Err(Failure::usage("there is no object in what is named"));
         }
         all.iter().try_for_each(|manifest| agree(manifest, asked))?;
         Ok(all)

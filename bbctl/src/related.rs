@@ -82,6 +82,7 @@ impl Related {
                 related.volumes = find("volumes", &scope, &all);
                 related.instances = find("instances", &scope, &all);
             }
+            "Plan" => {}
             "Provider" => {
                 related.instances = find("instances", &Scope::Everywhere, &|i| {
                     text(i, "/status/cluster") == name

@@ -331,6 +331,19 @@ impl Alice {
         Ok((code, text(output.stdout), text(output.stderr)))
     }
 
+    /// What could stand at the end of a line.
+    async fn completes(&self, line: &str) -> Result<String> {
+        let mut command = tokio::process::Command::new(paths::binary("bbctl")?);
+        let command = command
+            .args(["__complete", "--", "-n", "acme"])
+            .args(line.split(' '))
+            .env_clear()
+            .env("KUBECONFIG", &self.kubeconfig)
+            .kill_on_drop(true);
+        let output = tokio::time::timeout(BOUND, command.output()).await??;
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
     async fn hash(&self, file: &str) -> Result<String> {
         let (code, stdout, stderr) = self.runs(&["plan", "-f", file, "-o", "json"]).await?;
         ensure!(code == 0, "{stdout}{stderr}");
@@ -422,6 +435,77 @@ async fn a_plan_is_applied_by_its_hash_unless_the_world_moved_where_it_writes() 
     );
     let (code, _, stderr) = alice.runs(&["apply", "-f", &back, "--plan", &hash]).await?;
     assert_eq!(code, 5, "{stderr}");
+    site.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_prunes_is_kept_shown_and_carried_out() -> Result<()> {
+    let site = site_with_tenant().await?;
+    let alice = Alice::of(&site)?;
+    let both = alice.file("both.yaml", &[network("web", 20), network("back", 30)])?;
+    let (code, _, stderr) = alice.runs(&["apply", "-f", &both, "--set", "site"]).await?;
+    assert_eq!(code, 0, "{stderr}");
+    site.all_ready(BOUND).await?;
+    quiet(&site).await?;
+
+    // The plan has the delete, and stays where that is asked for.
+    let one = alice.file("one.yaml", &[network("web", 20)])?;
+    let words = ["plan", "-f", &one, "--set", "site", "--prune", "--keep"];
+    let (code, stdout, stderr) = alice.runs(&words).await?;
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    for words in [
+        "0 to apply, 1 to delete",
+        "delete interfaces ethernet eth2 vif",
+    ] {
+        assert!(stdout.contains(words), "{words} is not in {stdout}");
+    }
+    assert!(stderr.contains("--set site --prune --plan"), "{stderr}");
+    let hash = stdout.split("Hash: ").nth(1).context("a hash")?.trim();
+    let (_, listed, _) = alice.runs(&["get", "plans", "-o", "wide"]).await?;
+    assert!(listed.contains(hash), "{listed}");
+    let (_, told, _) = alice.runs(&["describe", "plans"]).await?;
+    for words in ["1 to delete", "delete interfaces ethernet eth2 vif", hash] {
+        assert!(told.contains(words), "{words} is not in {told}");
+    }
+    let until = Instant::now() + BOUND;
+    // A busy machine may not answer in the time that a completion has.
+    while !alice.completes("apply --plan ").await?.contains(hash) {
+        ensure!(Instant::now() < until, "the hash is not completed");
+    }
+
+    // Another plan than that deletes nothing, and neither does one that nobody confirmed.
+    let apply = ["apply", "-f", &one, "--set", "site", "--prune"];
+    let with = |more: &[&'static str], hash: &str| {
+        let words = apply.iter().copied().chain(more.iter().copied());
+        let words = words.chain(["--plan", hash]).map(str::to_owned);
+        words.collect::<Vec<_>>()
+    };
+    for (more, hash, ends) in [(&["--yes"][..], "0000", 5), (&[][..], hash, 2)] {
+        let words = with(more, hash);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let (code, stdout, stderr) = alice.runs(&words).await?;
+        assert_eq!((code, stdout.as_str()), (ends, ""), "{stderr}");
+    }
+    site.ours("Network", Some("acme")).get("back").await?;
+    let words = with(&["--yes", "--wait"], hash);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let (code, stdout, stderr) = alice.runs(&words).await?;
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let networks = site.ours("Network", Some("acme"));
+    let left = networks.list(&Default::default()).await?.items;
+    let left: Vec<_> = left.into_iter().filter_map(|n| n.metadata.name).collect();
+    assert_eq!(left, ["web"]);
+
+    // A Plan is deleted as anything is, and nothing goes with it.
+    let plans = site.ours("Plan", Some("acme"));
+    let kept = plans.list(&Default::default()).await?.items;
+    let name = kept.first().and_then(|plan| plan.metadata.name.clone());
+    let pair = format!("plan/{}", name.context("the plan was kept")?);
+    let (code, _, stderr) = alice.runs(&["delete", &pair]).await?;
+    assert_eq!(code, 2, "{stderr}");
+    let (code, stdout, stderr) = alice.runs(&["delete", &pair, "--yes"]).await?;
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(stdout, format!("{pair} deleted\n"));
     site.stop().await
 }
 

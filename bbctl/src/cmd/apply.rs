@@ -28,6 +28,7 @@ Examples:
   bbctl apply -f examples/acme
   bbctl apply -f network.yaml -f instance.yaml --wait --timeout=10m
   bbctl apply -f network.yaml --dry-run=server
+  bbctl apply -k overlays/prod --set prod --prune --dry-run=server
   bbctl apply -f examples/acme --set acme --prune --dry-run=server
   bbctl apply -f examples/acme --set acme --prune --yes --confirm=acme --wait
   bbctl apply -f examples/acme --plan 0c5ee3fd3c1b3e1a07d2f0c1c8a2b9e4
@@ -52,7 +53,7 @@ pub struct Args {
     /// What the files no longer have
     #[command(flatten)]
     pub pruning: Flags,
-    /// Confirm by its name what --prune deletes and is grave: a Tenant
+    /// Confirm by its name what --prune deletes and is grave: a Tenant, most of the set
     #[arg(long, value_name = "NAME", value_delimiter = ',', requires = "prune")]
     pub confirm: Vec<String>,
     /// How to write
@@ -108,8 +109,8 @@ pub async fn run(
     session: &Session,
     out: &mut Out,
 ) -> Result<Exit, Failure> {
-    if args.files.files.is_empty() {
-        return Err(Failure::usage("say what to apply: -f FILE").hint(
+    if args.files.is_empty() {
+        return Err(Failure::usage("say what to apply: -f FILE or -k DIR").hint(
             "as in `bbctl apply -f -`; without -f it takes a bitbuilder.toml in this folder, \
              which `bbctl init` makes",
         ));

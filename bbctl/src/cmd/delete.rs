@@ -24,7 +24,8 @@ Examples:
   bbctl delete instance www-1
   bbctl delete instance/www-1 volume/data --yes --wait
   bbctl delete tenant acme --confirm=acme --cascade
-  bbctl delete -f examples/acme --yes --confirm=acme --dry-run";
+  bbctl delete -f examples/acme --yes --confirm=acme --dry-run
+  bbctl delete -k overlays/prod --yes --confirm=web --dry-run";
 
 /// What `bbctl delete` takes.
 #[derive(Debug, Default, clap::Args)]
@@ -205,7 +206,7 @@ async fn targets(
 ) -> Result<Vec<Target>, Failure> {
     let mut targets = Vec::new();
     let mut resolver = Resolver::default();
-    if !args.files.files.is_empty() {
+    if !args.files.is_empty() {
         for manifest in args.files.read(asked, out).await? {
             targets.push(resolver.target(&manifest, session).await?);
         }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{get, scope};
+use super::{get, plan, scope};
 use crate::error::{Exit, Failure};
 use crate::out::{Format, Out};
 use crate::portrait::Portrait;
@@ -15,7 +15,8 @@ const EXAMPLES: &str = "\
 Examples:
   bbctl describe instance www-1
   bbctl describe network/web -n acme
-  bbctl describe tenant acme -o yaml";
+  bbctl describe tenant acme -o yaml
+  bbctl describe plans";
 
 /// What `bbctl describe` takes.
 #[derive(Debug, clap::Args)]
@@ -95,7 +96,10 @@ pub async fn run(args: &Args, session: &Session, out: &mut Out) -> Result<Exit, 
                 if at > 0 {
                     out.line("")?;
                 }
-                portrait.tell(Timestamp::now(), out)?;
+                match portrait.kind.kind {
+                    "Plan" => plan::tell(&portrait.object, out)?,
+                    _ => portrait.tell(Timestamp::now(), out)?,
+                }
             }
         }
     }

@@ -19,6 +19,7 @@ use crate::style::{Tone, tame};
 Examples:
   bbctl diff -f examples/acme
   bbctl diff -f network.yaml -o json
+  bbctl diff -k overlays/prod
 
 Ends with 0 where nothing would change, with 1 where something would, and with more where that
 could not be found out.")]
@@ -48,8 +49,8 @@ pub async fn run(
     session: &Session,
     out: &mut Out,
 ) -> Result<Exit, Failure> {
-    if args.files.files.is_empty() {
-        return Err(Failure::usage("say what to compare: -f FILE"));
+    if args.files.is_empty() {
+        return Err(Failure::usage("say what to compare: -f FILE or -k DIR"));
     }
     let manifests = args.files.read(asked, out).await.map_err(above_one)?;
     let mut resolver = Resolver::default();

@@ -17,7 +17,8 @@ Examples:
   bbctl get instances
   bbctl get instances,volumes -A -o wide
   bbctl get network/web -n acme -o yaml
-  bbctl get all -n acme";
+  bbctl get all -n acme
+  bbctl get plans";
 
 /// What `bbctl get` takes.
 #[derive(Debug, clap::Args)]

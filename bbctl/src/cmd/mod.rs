@@ -51,7 +51,7 @@ pub async fn run(cli: Cli, out: &mut Out) -> Result<Exit, Failure> {
     }
     match cli.verb {
         Verb::Apply(mut args) => {
-            if args.files.files.is_empty() {
+            if args.files.is_empty() {
                 let folder = start::config::layers(out.env())?;
                 args.files.files = folder.files();
                 if args.pruning.set.is_none() {

@@ -14,8 +14,9 @@ use tokio::time::Instant;
 use super::apply::{self, Change, DryRun};
 use super::prune::{self, Pruning};
 use crate::error::{Exit, Failure};
+use crate::kinds;
 use crate::manifest::{Files, Manifest};
-use crate::object::Object;
+use crate::object::{self, Object};
 use crate::out::{Format, Out};
 use crate::resource::{Resolver, Target};
 use crate::select::Selection;
@@ -37,6 +38,7 @@ Examples:
   bbctl plan -f examples/acme
   bbctl plan -f network.yaml --delete instance/www-1
   bbctl plan --delete network/web -o yaml
+  bbctl plan -k overlays/prod
   bbctl plan -f examples/acme --set acme --prune
   bbctl plan -f examples/acme -o name";
 
@@ -79,20 +81,20 @@ pub async fn run(
     session: &Session,
     out: &mut Out,
 ) -> Result<Exit, Failure> {
-    if args.files.files.is_empty() && args.deletes.is_empty() {
+    if args.files.is_empty() && args.deletes.is_empty() {
         return Err(
-            Failure::usage("say what to plan: -f FILE, or --delete KIND/NAME")
+            Failure::usage("say what to plan: -f FILE, -k DIR, or --delete KIND/NAME")
                 .hint("as in `bbctl plan -f examples/acme`"),
         );
     }
-    let mut manifests = match args.files.files.is_empty() {
+    let mut manifests = match args.files.is_empty() {
         true => Vec::new(),
         false => args.files.read(asked, out).await?,
     };
     let mut deletes = targets(&args.deletes, session)?;
     if args.pruning.prune && manifests.is_empty() {
         return Err(Failure::usage(
-            "say what the files are: -f FILE with --prune",
+            "say what the files are: -f FILE or -k DIR with --prune",
         ));
     }
     if let Some(set) = args.pruning.set(session)? {
@@ -298,14 +300,7 @@ async fn wait(
     let mut pause = FIRST;
     loop {
         let plan = session.ask("read the plan", api.get(name)).await?;
-        let status: PlanStatus = match plan.data.get("status") {
-            Some(status) => serde_json::from_value(status.clone()).map_err(|error| {
-                let words =
-                    format!("cannot read the plan: the controller is of another version: {error}");
-                Failure::new(Exit::Failure, words)
-            })?,
-            None => PlanStatus::default(),
-        };
+        let status = status_of(&plan)?;
         let mut ready = status.conditions.iter();
         match ready.find(|c| c.is(ConditionType::Ready)) {
             Some(ready) if ready.holds() => return Ok((plan, status)),
@@ -324,6 +319,33 @@ async fn wait(
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST);
     }
+}
+
+fn status_of(plan: &Object) -> Result<PlanStatus, Failure> {
+    let Some(status) = plan.data.get("status") else {
+        return Ok(PlanStatus::default());
+    };
+    serde_json::from_value(status.clone()).map_err(|error| {
+        let words = format!("cannot read the plan: the controller is of another version: {error}");
+        Failure::new(Exit::Failure, words)
+    })
+}
+
+/// Tells what a Plan that was kept asks and what the answer is, or why there is none.
+pub(super) fn tell(plan: &Object, out: &mut Out) -> Result<(), Failure> {
+    let status = status_of(plan)?;
+    let health = object::health(plan);
+    out.text_toned("", Tone::Head, &format!("plan {}", object::name(plan)))?;
+    if !health.is_ready() {
+        let text = format!("Not answered: {}: {}", health.reason, health.message);
+        return out.text_toned("", kinds::tone(&health), text.trim_end_matches(": "));
+    }
+    let question = Question {
+        namespace: object::namespace(plan).to_owned(),
+        manifests: object::list(plan, "/spec/manifests").to_vec(),
+        deletes: object::list(plan, "/spec/deletes").to_vec(),
+    };
+    show(&question, &status, out)
 }
 
 fn show(question: &Question, status: &PlanStatus, out: &mut Out) -> Result<(), Failure> {

@@ -61,6 +61,8 @@ pub(super) struct Pruning {
     record: Record,
     /// What the files no longer have, in the order in which it is deleted.
     doomed: Vec<Doomed>,
+    /// How many members there are.
+    members: usize,
 }
 
 impl Pruning {
@@ -86,9 +88,10 @@ impl Pruning {
             wanted,
             record: there.map(|(record, _)| record).unwrap_or_default(),
             doomed: Vec::new(),
+            members: 0,
         };
         if prune {
-            found.doomed = found.gone(&kept, session).await?;
+            (found.members, found.doomed) = found.gone(&kept, session).await?;
         }
         Ok(found)
     }
@@ -98,8 +101,14 @@ impl Pruning {
         self.doomed.iter().map(|one| one.target.clone()).collect()
     }
 
-    /// Reads the members of the set that the files no longer have, and what their end means.
-    async fn gone(&self, kept: &[Target], session: &Session) -> Result<Vec<Doomed>, Failure> {
+    /// Counts the members of the set, and finds those that the files no longer have and what
+    /// their end means.
+    async fn gone(
+        &self,
+        kept: &[Target],
+        session: &Session,
+    ) -> Result<(usize, Vec<Doomed>), Failure> {
+        let mut count = 0;
         let mut members = Vec::new();
         for (kind, scope) in self.places() {
             let selector = format!("{}={}", set::PART_OF, self.set.id);
@@ -110,6 +119,7 @@ impl Pruning {
                     name: object::name(&object).to_owned(),
                     kind: Some(Known(kind)),
                 };
+                count += 1;
                 if !kept.contains(&target) {
                     members.push((target, object));
                 }
@@ -118,7 +128,7 @@ impl Pruning {
         // What the files have is judged once they are applied: they may take it out of there.
         let mut leaving = kept.to_vec();
         leaving.extend(members.iter().map(|(target, _)| target.clone()));
-        weighed(members, &leaving, session).await
+        Ok((count, weighed(members, &leaving, session).await?))
     }
 
     /// Where members may be, by kind.
@@ -166,7 +176,30 @@ impl Pruning {
             writing: writing.clone(),
             ..delete::Flags::default()
         };
+        if is_most(asked.len(), self.members) && !confirm.contains(&self.set.name) {
+            self.confirm_most(asked.len(), out).await?;
+        }
         delete::confirm(&flags, &asked, out).await
+    }
+
+    /// Gets the name of the set where most of it would go: such files are rather the wrong ones.
+    async fn confirm_most(&self, going: usize, out: &mut Out) -> Result<(), Failure> {
+        let name = &self.set.name;
+        let most = format!("{going} of the {} objects of the set {name}", self.members);
+        if !out.can_ask() {
+            return Err(
+                Failure::usage(format!("nobody can be asked whether to delete {most}"))
+                    .hint(format!("confirm it with --confirm={name}")),
+            );
+        }
+        let answer = out.ask(&format!("Type `{name}` to delete {most}:")).await?;
+        match answer.trim() == name {
+            true => Ok(()),
+            false => Err(Failure::new(
+                Exit::Failure,
+                "not confirmed: nothing was deleted",
+            )),
+        }
     }
 
     /// Writes down where members may be before the first of them is applied: whatever stops this
@@ -226,6 +259,11 @@ impl Pruning {
         }
         Ok(leaving)
     }
+}
+
+/// Whether so many of so many are most of a set, and not just a few.
+fn is_most(going: usize, members: usize) -> bool {
+    going > 3 && going * 2 > members
 }
 
 /// Puts the manifests of kinds that belong to sets into this one.
@@ -385,6 +423,25 @@ async fn write(
                 ));
             }
             Err(failure) => return Err(failure),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn most_of_a_set_is_more_than_half_and_more_than_a_few() {
+        for (going, members, most) in [
+            (0, 0, false),
+            (3, 3, false),
+            (4, 4, true),
+            (4, 7, true),
+            (4, 8, false),
+            (9, 10, true),
+        ] {
+            assert_eq!(is_most(going, members), most, "{going} of {members}");
         }
     }
 }

@@ -72,7 +72,7 @@ async fn targets(
     out: &mut Out,
 ) -> Result<Vec<Target>, Failure> {
     let mut targets = Vec::new();
-    if !args.files.files.is_empty() {
+    if !args.files.is_empty() {
         let mut resolver = Resolver::default();
         for manifest in args.files.read(asked, out).await? {
             let target = resolver.target(&manifest, session).await?;

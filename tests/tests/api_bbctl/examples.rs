@@ -3,6 +3,7 @@
 //! What would write is tried by the server and not stored. The examples are read from the pages
 //! in `docs/cli`, which a test of bbctl compares with the commands themselves.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -114,7 +115,10 @@ async fn run(line: &str, dir: &Path) -> Result<std::process::Output> {
         .args(["--norc", "-c", line])
         .current_dir(dir)
         .env_clear()
-        .env("PATH", format!("{}:{path}", folder.display()))
+        .env(
+            "PATH",
+            format!("{}:{}:{path}", folder.display(), dir.display()),
+        )
         .env("HOME", dir)
         .env("EDITOR", "true")
         .env("KUBECONFIG", dir.join("kubeconfig"))
@@ -150,6 +154,25 @@ fn world() -> String {
     .concat()
 }
 
+/// kubectl, as it is installed in a folder.
+pub(crate) fn kubectl(folder: &Path) -> Result<()> {
+    let path = folder.join("kubectl");
+    let program = paths::cluster_binary()?;
+    let script = format!("#!/bin/sh\nexec {} kubectl \"$@\"\n", program.display());
+    std::fs::write(&path, script)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
+    Ok(())
+}
+
+/// A folder that kustomize makes the Network `web` of.
+pub(crate) fn overlay(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let list = "resources: [network.yaml]\nnamespace: acme\n";
+    std::fs::write(folder.join("kustomization.yaml"), list)?;
+    std::fs::write(folder.join("network.yaml"), network("web", "10.10.0.0/24"))?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn every_example_in_the_help_runs() -> Result<()> {
     good("apply -n acme -f -", &world()).await?;
@@ -167,6 +190,8 @@ async fn every_example_in_the_help_runs() -> Result<()> {
         paths::root().join("examples/acme"),
         dir.path().join("examples/acme"),
     )?;
+    overlay(&dir.path().join("overlays/prod"))?;
+    kubectl(dir.path())?;
     let used = run("bbctl tenants use acme", dir.path()).await?;
     ensure!(used.status.success(), "{used:?}");
     let mut ran = 0;

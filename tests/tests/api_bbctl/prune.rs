@@ -9,8 +9,10 @@ use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::around::{
-    api, bbctl, begin, client, cluster, end, good, instance, namespace, network, ours, set_ready,
+    api, bbctl, bbctl_with, begin, client, cluster, end, good, instance, namespace, network, ours,
+    set_ready,
 };
+use crate::examples::{kubectl, overlay};
 
 const PART_OF: &str = "applyset.kubernetes.io/part-of";
 
@@ -227,11 +229,11 @@ async fn an_instance_that_moves_out_lets_its_network_go_in_the_same_run() -> Res
     // A card cannot change its network: it goes, and another comes.
     let moved = instance("www", "new").replace("\"name\":\"a\"", "\"name\":\"b\"");
     let old = [
-        namespace("moved"),
+        namespace("moved-out"),
         network("old", "10.0.0.0/24"),
         instance("www", "old"),
     ];
-    let words = "apply -n moved -f - --set shop --prune --yes";
+    let words = "apply -n moved-out -f - --set shop --prune --yes";
     good(words, &old.concat()).await?;
     let new = [network("new", "10.1.0.0/24"), moved.clone()].concat();
     let ran = good(words, &new).await?;
@@ -246,7 +248,10 @@ async fn an_instance_that_moves_out_lets_its_network_go_in_the_same_run() -> Res
     let ran = bbctl(words, &wrong).await?;
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.stderr.contains("instances are in it: www"), "{ran:?}");
-    assert_eq!(names("Network", "moved").await?, ["last", "more", "new"]);
+    assert_eq!(
+        names("Network", "moved-out").await?,
+        ["last", "more", "new"]
+    );
     Ok(())
 }
 
@@ -298,6 +303,29 @@ async fn nothing_is_pruned_where_not_all_was_applied_and_wait_waits_for_both() -
     Ok(())
 }
 
+#[tokio::test]
+async fn most_of_a_set_goes_only_where_the_set_is_named() -> Result<()> {
+    let files: Vec<String> = (0..6)
+        .map(|at| network(&format!("n{at}"), &format!("10.0.{at}.0/24")))
+        .collect();
+    good("apply -f -", &namespace("most")).await?;
+    let words = "apply -n most -f - --set site --prune --yes";
+    good(words, &files.concat()).await?;
+    let ran = bbctl(words, &files[0]).await?;
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{ran:?}");
+    assert!(
+        ran.stderr.contains("5 of the 6 objects of the set site"),
+        "{ran:?}"
+    );
+    assert!(ran.stderr.contains("--confirm=site"), "{ran:?}");
+    let three = good(words, &files[3..].concat()).await?;
+    assert_eq!(three.stdout.matches("deleted").count(), 3, "{three:?}");
+    good(words, &files.concat()).await?;
+    let ran = good(&format!("{words} --confirm=site"), &files[0]).await?;
+    assert_eq!(ran.stdout.matches("deleted").count(), 5, "{ran:?}");
+    Ok(())
+}
+
 /// Killed at any moment, the next run ends where one that was never killed does.
 #[tokio::test]
 async fn a_run_that_was_killed_is_finished_by_the_next() -> Result<()> {
@@ -307,7 +335,7 @@ async fn a_run_that_was_killed_is_finished_by_the_next() -> Result<()> {
         &format!("{ns}{}", network("others", "10.9.0.0/24")),
     )
     .await?;
-    let words = "apply -n killed -f - --set killed --prune --yes";
+    let words = "apply -n killed -f - --set killed --prune --yes --confirm=killed";
     let mut cut = 0;
     for round in 0..12_u8 {
         // Each round has networks of its own, and none of the round before.
@@ -334,6 +362,38 @@ async fn a_run_that_was_killed_is_finished_by_the_next() -> Result<()> {
     ensure!(cut > 2, "only {cut} runs were cut short");
     good(words, &network("last", "10.99.0.0/24")).await?;
     assert_eq!(names("Network", "killed").await?, ["last", "others"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_kustomization_is_built_applied_compared_and_deleted() -> Result<()> {
+    good("apply -f -", &namespace("acme")).await?;
+    let dir = tempfile::tempdir()?;
+    overlay(&dir.path().join("prod"))?;
+    kubectl(dir.path())?;
+    let list = "resources: [network.yaml]\nnamespace: acme\nnamePrefix: built-\n";
+    std::fs::write(dir.path().join("prod/kustomization.yaml"), list)?;
+    let prod = dir.path().join("prod").display().to_string();
+    let path = dir.path().display().to_string();
+    let env = [("PATH", path.as_str())];
+    let ran = bbctl_with(
+        &format!("apply -k {prod} --set default/built --prune"),
+        &env,
+    )
+    .await?;
+    assert_eq!(ran.stdout, "network/built-web created\n", "{ran:?}");
+    let ran = bbctl_with(&format!("diff -k {prod}"), &env).await?;
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), ""), "{ran:?}");
+    let ran = bbctl_with(&format!("plan -k {prod}"), &env).await?;
+    assert!(ran.stdout.contains("nothing would change"), "{ran:?}");
+    let ran = bbctl_with(&format!("delete -k {prod} --yes"), &env).await?;
+    assert_eq!(ran.stdout, "network/built-web deleted\n", "{ran:?}");
+    std::fs::remove_file(dir.path().join("prod/network.yaml"))?;
+    let ran = bbctl_with(&format!("apply -k {prod}"), &env).await?;
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran:?}");
+    assert!(ran.stderr.contains("kubectl kustomize"), "{ran:?}");
+    let ran = bbctl_with(&format!("apply -k {prod}"), &[("PATH", "/nowhere")]).await?;
+    assert!(ran.stderr.contains("neither is installed"), "{ran:?}");
     Ok(())
 }
 
