@@ -1,4 +1,4 @@
-//! Turns what every stand-in needs (TLS, HTTP, faults, journal, control port) into one small crate.
+//! Turns what every stand-in needs (TLS, HTTP, SSH, faults, journal, control port) into one small crate.
 
 pub mod control;
 pub mod counters;
@@ -6,6 +6,7 @@ pub mod faults;
 pub mod http;
 pub mod journal;
 pub mod ready;
+pub mod ssh;
 pub mod stop;
 pub mod tls;
 

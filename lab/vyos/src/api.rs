@@ -2,7 +2,7 @@
 
 mod body;
 mod change;
-mod opmode;
+pub(crate) mod opmode;
 mod python;
 mod retrieve;
 

@@ -21,6 +21,7 @@ mod passwords;
 mod render;
 mod router;
 mod schema;
+mod shell;
 mod tree;
 mod values;
 mod verify;
@@ -38,11 +39,13 @@ use bb_lab_kit::faults::Faults;
 use bb_lab_kit::http::{BodyLimit, serve};
 use bb_lab_kit::journal::Journal;
 use bb_lab_kit::ready::Ready;
+use bb_lab_kit::ssh::HostKey;
 use bb_lab_kit::{Counters, Stop, tls};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -57,6 +60,9 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where the control port listens; port 0 takes any.
     pub control: SocketAddr,
+    /// Where SSH listens; port 0 takes any. It answers while `service ssh` is configured, and
+    /// lets in who is below `system login user`.
+    pub ssh: Option<SocketAddr>,
     /// An API key that works, added to the seed under the id `lab` when the seed lacks it.
     pub key: String,
     /// The configuration of the first boot, as showConfig writes it.
@@ -83,6 +89,7 @@ impl Config {
             name: name.to_owned(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             control: SocketAddr::from(([127, 0, 0, 1], 0)),
+            ssh: None,
             key: key.to_owned(),
             seed: json!({}),
             state: None,
@@ -110,6 +117,10 @@ pub struct Running {
     /// Its SHA-256 as `AA:BB:..`, empty without TLS.
     pub sha256: String,
     pub key: String,
+    /// Where SSH listens, if it does.
+    pub ssh: Option<SocketAddr>,
+    /// The host key of the router: its name decides it, so a reboot keeps it.
+    pub host_key: HostKey,
     pub counters: Counters,
     pub journal: Journal,
     pub faults: Faults,
@@ -156,10 +167,29 @@ impl VyosLab {
         };
         let limit = BodyLimit::bytes(LARGEST_BODY);
         let port = control::port(&router, &faults, stop.clone());
-        let tasks = vec![
+        let host_key = HostKey::of(&config.name);
+        let login = match config.ssh {
+            None => None,
+            Some(address) => Some(
+                TcpListener::bind(address)
+                    .await
+                    .with_context(|| format!("cannot listen on {address}"))?,
+            ),
+        };
+        let ssh = login
+            .as_ref()
+            .map(TcpListener::local_addr)
+            .transpose()
+            .context("SSH has no address")?;
+        let mut tasks = vec![
             tokio::spawn(serve(listen, server, limit, answer, stop.clone())),
             tokio::spawn(port.run(control)),
         ];
+        if let Some(login) = login {
+            let shell = Arc::new(shell::Shell(router.clone()));
+            let served = bb_lab_kit::ssh::serve(login, host_key.clone(), shell, stop.clone());
+            tasks.push(tokio::spawn(served));
+        }
         let scheme = if config.plain { "http" } else { "https" };
         Ok(Running {
             api: format!("{scheme}://{api_address}"),
@@ -167,6 +197,8 @@ impl VyosLab {
             ca_pem,
             sha256,
             key: config.key,
+            ssh,
+            host_key,
             counters: router.counters.clone(),
             journal,
             faults,

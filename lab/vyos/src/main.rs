@@ -20,6 +20,9 @@ struct Flags {
     /// Where the control port listens.
     #[arg(long, default_value = "127.0.0.1:0")]
     control: SocketAddr,
+    /// Where SSH listens; without it, nowhere.
+    #[arg(long)]
+    ssh: Option<SocketAddr>,
     /// The API key.
     #[arg(long, env = "BB_LAB_VYOS_KEY", hide_env_values = true)]
     key: String,
@@ -66,6 +69,7 @@ async fn main() -> anyhow::Result<()> {
     }
     config.listen = flags.listen;
     config.control = flags.control;
+    config.ssh = flags.ssh;
     config.state = flags.state;
     config.journal = flags.journal;
     config.time_scale = flags.time_scale;
@@ -82,6 +86,11 @@ async fn main() -> anyhow::Result<()> {
         running.control
     )
     .context("cannot write to stdout")?;
+    if let Some(address) = running.ssh {
+        let key = running.host_key.fingerprint();
+        writeln!(std::io::stdout().lock(), "SSH on {address}, host key {key}")
+            .context("cannot write to stdout")?;
+    }
     let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .context("cannot listen for SIGTERM")?;
     tokio::select! {

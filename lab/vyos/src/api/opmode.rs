@@ -3,7 +3,7 @@
 use super::change::not_an_operation;
 use super::{Answer, Api};
 use crate::render;
-use crate::router::State;
+use crate::router::{Router, State};
 use rand::Rng as _;
 use serde_json::Value;
 
@@ -80,33 +80,41 @@ impl Api {
             .into_iter()
             .chain(path.into_iter().flatten().filter_map(Value::as_str))
             .collect();
-        let line = match look_up(&words) {
-            Line::Command => words.join(" "),
-            Line::Incomplete => {
-                let text = format!("\n  Incomplete command: {}\n\n", words.join(" "));
-                return Answer::Error(400, text);
-            }
-            Line::Invalid(bad) => {
-                let shown: Vec<String> = words
-                    .iter()
-                    .enumerate()
-                    .map(|(at, word)| {
-                        if at == bad {
-                            format!("[{word}]")
-                        } else {
-                            (*word).into()
-                        }
-                    })
-                    .collect();
-                return Answer::Error(400, format!("\n  Invalid command: {}\n\n", shown.join(" ")));
-            }
-        };
-        if line == "reboot now" {
-            self.router.reboot();
-            return Answer::Data("".into());
+        match operate(&words, &self.router) {
+            Ok(said) => Answer::Data(said.into()),
+            Err(text) => Answer::Error(400, text),
         }
-        Answer::Data(said(&line, &self.router.state()).into())
     }
+}
+
+/// What an op-mode command says, or how it is refused.
+pub(crate) fn operate(words: &[&str], router: &Router) -> Result<String, String> {
+    let line = match look_up(words) {
+        Line::Command => words.join(" "),
+        Line::Incomplete => {
+            let text = format!("\n  Incomplete command: {}\n\n", words.join(" "));
+            return Err(text);
+        }
+        Line::Invalid(bad) => {
+            let shown: Vec<String> = words
+                .iter()
+                .enumerate()
+                .map(|(at, word)| {
+                    if at == bad {
+                        format!("[{word}]")
+                    } else {
+                        (*word).into()
+                    }
+                })
+                .collect();
+            return Err(format!("\n  Invalid command: {}\n\n", shown.join(" ")));
+        }
+    };
+    if line == "reboot now" {
+        router.reboot();
+        return Ok(String::new());
+    }
+    Ok(said(&line, &router.state()))
 }
 
 fn said(line: &str, state: &State) -> String {
