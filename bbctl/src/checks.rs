@@ -181,15 +181,7 @@ impl Checks {
         } else {
             hostname
         };
-        match Fit::of(version) {
-            Fit::Good => self.pass("version", format!("{name} runs VyOS {version}")),
-            Fit::Unknown => self.pass("version", format!("{name} does not say what it runs")),
-            Fit::Old => self.fail(
-                "version",
-                format!("{name} runs VyOS {version}"),
-                "VyOS 1.5 is needed: `add system image URL`, then reboot",
-            ),
-        }
+        self.0.insert("version", fit("version", name, version));
     }
 
     fn underlay(&mut self, running: &Lines, subject: &Subject) {
@@ -231,6 +223,22 @@ impl Checks {
 
 const API_OFF: &str = "on the router: `set service https api rest` and `set service https api keys \
                        id NAME key KEY`, then `commit` and `save`";
+
+/// Judges the version that a router says it runs.
+pub(crate) fn fit(name: &'static str, router: &str, version: &str) -> Check {
+    let (status, detail) = match Fit::of(version) {
+        Fit::Good => (Verdict::Pass, format!("{router} runs VyOS {version}")),
+        Fit::Unknown => (Verdict::Pass, format!("{router} does not say what it runs")),
+        Fit::Old => (Verdict::Fail, format!("{router} runs VyOS {version}")),
+    };
+    let remedy = "VyOS 1.5 is needed: `add system image URL`, then reboot";
+    Check {
+        name,
+        status,
+        detail,
+        remedy: (status == Verdict::Fail).then(|| remedy.to_owned()),
+    }
+}
 
 /// Whether a version will do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,32 +9,46 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// Done.
-    Ok = 0,
+    Ok,
     /// It failed, for a reason that has no number of its own.
-    Failure = 1,
+    Failure,
     /// The command line does not say what it has to.
-    Usage = 2,
+    Usage,
     /// Something that was named does not exist.
-    NotFound = 3,
+    NotFound,
     /// The server refuses who asks.
-    Denied = 4,
+    Denied,
     /// Someone else changed or owns what was to be written.
-    Conflict = 5,
+    Conflict,
     /// The time was up before it was done.
-    TimedOut = 6,
+    TimedOut,
     /// Only of `diff`, where 1 means that there is a difference: it could not be found out.
-    Undecided = 7,
+    Undecided,
     /// Ended by SIGINT.
-    Interrupted = 130,
+    Interrupted,
     /// Ended by SIGTERM or SIGHUP.
-    Terminated = 143,
+    Terminated,
+    /// As a command on an instance, or the program that was to run it, ended.
+    Command(u8),
 }
 
 impl Exit {
     /// The number that the shell sees.
     #[must_use]
     pub const fn code(self) -> i32 {
-        self as i32
+        match self {
+            Self::Ok => 0,
+            Self::Failure => 1,
+            Self::Usage => 2,
+            Self::NotFound => 3,
+            Self::Denied => 4,
+            Self::Conflict => 5,
+            Self::TimedOut => 6,
+            Self::Undecided => 7,
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
+            Self::Command(code) => code as i32,
+        }
     }
 
     /// The same as one word, for errors in JSON.
@@ -51,6 +65,7 @@ impl Exit {
             Self::Undecided => "Undecided",
             Self::Interrupted => "Interrupted",
             Self::Terminated => "Terminated",
+            Self::Command(_) => "Command",
         }
     }
 

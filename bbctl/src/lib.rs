@@ -25,6 +25,7 @@ pub mod portrait;
 pub mod redact;
 pub mod reference;
 pub mod related;
+pub mod remote;
 pub mod resource;
 pub mod results;
 pub mod select;

@@ -4,7 +4,7 @@
 
 use clap::Subcommand;
 
-use super::{delete, describe, draft, edit, get, instance, network, tenant, volume, wait};
+use super::{delete, describe, draft, edit, get, instance, network, remote, tenant, volume, wait};
 use crate::change::Writing;
 use crate::goal::Goal;
 use crate::kinds::Kind;
@@ -149,6 +149,12 @@ pub enum Instances {
     Restart(instance::PowerArgs),
     /// Give an instance more or fewer CPUs, memory, or a larger disk
     Resize(instance::ResizeArgs),
+    /// Log in to an instance
+    Ssh(remote::SshArgs),
+    /// Run a command on an instance, without a terminal
+    Exec(remote::ExecArgs),
+    /// Show where the console of an instance is
+    Console(remote::ConsoleArgs),
 }
 
 /// What can be done with volumes.

@@ -15,6 +15,7 @@ use crate::error::{Exit, Failure};
 use crate::kinds::Kind;
 use crate::object::{at, joined, text};
 use crate::out::{Format, Out};
+use crate::remote::{asked, router};
 use crate::session::{PATIENCE, Session};
 use crate::start;
 use crate::style::Tone;
@@ -24,7 +25,13 @@ Examples:
   bbctl test-vyos r1
   bbctl test-vyos --kept r1
   bbctl test-vyos --endpoint https://192.0.2.1 --key-file key --ca-file ca.crt
-  bbctl test-vyos --endpoint https://192.0.2.1 --key-file - --sha256 AB:CD:EF";
+  bbctl test-vyos --endpoint https://192.0.2.1 --key-file - --sha256 AB:CD:EF
+  bbctl test-vyos r1 --ssh --ssh-key ~/.ssh/id_ed25519
+  bbctl test-vyos --ssh=192.0.2.1 --ssh-password-file - \\
+    --ssh-host-key SHA256:Ab1+
+
+SSH is not needed: it is a way in for people, and is tried when a flag --ssh... is given. Nothing
+secret is sent to a host key that is neither in ~/.ssh/known_hosts nor named.";
 
 /// What `bbctl test-vyos` takes.
 #[derive(Debug, clap::Args)]
@@ -56,6 +63,9 @@ pub struct Args {
     /// The namespace of the Provider's Secrets
     #[arg(long, value_name = "NAME", default_value = "bitbuilder-system")]
     pub secrets: String,
+    /// Whether and how to log in by SSH
+    #[command(flatten)]
+    pub ssh: asked::SshArgs,
 }
 
 /// Looks at the router and tells what passes.
@@ -68,25 +78,47 @@ pub async fn run(args: &Args, globals: &Globals, out: &mut Out) -> Result<Exit, 
         .timeout
         .filter(|time| !time.is_zero())
         .unwrap_or(PATIENCE);
-    let mut subject = match (&args.kept, &args.provider, &args.endpoint) {
-        (Some(name), ..) => by_kept(name, out).await?,
+    let subject = match (&args.kept, &args.provider, &args.endpoint) {
+        (Some(name), ..) => Some(by_kept(name, out).await?),
         (None, Some(name), _) => {
-            by_provider(name, &args.secrets, &connect(globals, out).await?).await?
+            Some(by_provider(name, &args.secrets, &connect(globals, out).await?).await?)
         }
-        (None, None, Some(url)) => by_flags(args, url, out).await?,
+        (None, None, Some(url)) => Some(by_flags(args, url, out).await?),
+        (None, None, None) if args.ssh.names_host() => None,
         (None, None, None) => {
             return Err(Failure::usage(
-                "say which router: a PROVIDER, --kept NAME, or --endpoint URL",
+                "say which router: a PROVIDER, --kept NAME, --endpoint URL, or --ssh=HOST",
             )
             .hint("as in `bbctl test-vyos r1`"));
         }
     };
-    subject.patience = patience;
-    let checks = examine(&subject).await;
-    tell(&subject.endpoint.name, &checks, out)?;
-    match checks.iter().all(|check| check.status == Verdict::Pass) {
-        true => Ok(Exit::Ok),
-        false => Ok(Exit::Failure),
+    let url = subject.as_ref().map(|subject| subject.endpoint.url.clone());
+    let login = args.ssh.subject(url.as_deref(), patience, out).await?;
+    let name = match &subject {
+        Some(subject) => subject.endpoint.name.clone(),
+        None => login
+            .as_ref()
+            .map(|login| login.host.clone())
+            .unwrap_or_default(),
+    };
+    let mut checks = match subject {
+        Some(subject) => {
+            examine(&Subject {
+                patience,
+                ..subject
+            })
+            .await
+        }
+        None => Vec::new(),
+    };
+    match &login {
+        Some(login) => checks.extend(router::examine(login).await),
+        None => checks.push(router::untried()),
+    }
+    tell(&name, &checks, out)?;
+    match checks.iter().any(|check| check.status == Verdict::Fail) {
+        false => Ok(Exit::Ok),
+        true => Ok(Exit::Failure),
     }
 }
 
@@ -115,6 +147,12 @@ async fn by_kept(name: &str, out: &mut Out) -> Result<Subject, Failure> {
 }
 
 async fn by_flags(args: &Args, url: &str, out: &mut Out) -> Result<Subject, Failure> {
+    if args.key_file.as_deref().is_some_and(asked::is_stdin) && args.ssh.reads_stdin() {
+        return Err(
+            Failure::usage("the API key and the password cannot both be standard input")
+                .hint("put one of them into a file"),
+        );
+    }
     let key = match args.key_file.as_deref() {
         Some(path) if path.as_os_str() == "-" => out.read_stdin().await?,
         Some(path) => read(path)?,
@@ -243,6 +281,9 @@ fn tell(router: &str, checks: &[Check], out: &mut Out) -> Result<(), Failure> {
         }
         Format::Table | Format::Wide => {}
     }
+    let names = checks.iter().map(|check| check.name.len());
+    let widest = names.max().unwrap_or_default();
+    let margin = " ".repeat(widest + 8);
     for check in checks {
         let (word, tone) = match check.status {
             Verdict::Pass => ("PASS", Tone::Good),
@@ -251,12 +292,12 @@ fn tell(router: &str, checks: &[Check], out: &mut Out) -> Result<(), Failure> {
         };
         let word = out.paint(tone, word);
         out.line(&format!(
-            "{word}  {:<10} {}",
+            "{word}  {:<widest$}  {}",
             check.name,
             crate::style::tame(&check.detail)
         ))?;
         if let Some(remedy) = &check.remedy {
-            out.text_under("                 ", &format!("remedy: {remedy}"))?;
+            out.text_under(&margin, &format!("remedy: {remedy}"))?;
         }
     }
     Ok(())

@@ -314,12 +314,8 @@ fn next(target: &Target, object: &Object, out: &mut Out) {
     let namespace = target.namespace.as_deref().unwrap_or_default();
     let name = &target.name;
     out.note(&format!("address: {address}"));
-    let user = match object::text(object, "/spec/type").as_str() {
-        "Container" => "root",
-        _ => "USER",
-    };
     out.note(&format!(
-        "log in:  ssh {user}@{address}, from a machine in a network of tenant {namespace}"
+        "log in:  bbctl instances ssh {name} -n {namespace}"
     ));
     out.note(&format!(
         "look:    bbctl describe instance {name} -n {namespace}"

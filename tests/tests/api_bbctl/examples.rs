@@ -97,6 +97,12 @@ fn harmless(line: &str) -> String {
 fn may_end(line: &str, code: Option<i32>, stderr: &str) -> bool {
     match code {
         Some(0) => true,
+        // The instances of this test have nobody who makes them.
+        Some(1) if line.contains("instances ") => {
+            stderr.contains("has no address yet")
+                || stderr.contains("is on no node yet")
+                || (line.contains(" delete ") && stderr.contains("nothing was deleted"))
+        }
         Some(1) => {
             line.contains("bbctl diff")
                 || (line.contains(" delete ") && stderr.contains("nothing was deleted"))

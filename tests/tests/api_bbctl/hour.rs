@@ -9,9 +9,7 @@ use bb_tests::{Site, SiteOptions};
 use tokio::process::Command;
 
 use crate::around::BOUND;
-
-const KEY: &str =
-    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHQ1vHgnYm3XnMwXlMe9vT1j1m9v0lq2 alice@home\n";
+use crate::guests::{self, Guests};
 
 /// A command of the page, and the lines that it is to say in that order.
 #[derive(Debug)]
@@ -81,7 +79,7 @@ fn lines_are_compared_with_room_for_what_differs() {
     }
 }
 
-async fn run(step: &Step, dir: &mut PathBuf, home: &Path, kubeconfig: &Path) -> Result<()> {
+async fn run(step: &Step, dir: &mut PathBuf, home: &Path, site: &Site) -> Result<()> {
     let mut words = step.command.split_whitespace();
     match words.next() {
         Some("cd") => {
@@ -95,8 +93,9 @@ async fn run(step: &Step, dir: &mut PathBuf, home: &Path, kubeconfig: &Path) -> 
         .args(words)
         .current_dir(&*dir)
         .env_clear()
-        .env("KUBECONFIG", kubeconfig)
+        .env("KUBECONFIG", site.cluster.kubeconfig())
         .env("HOME", home)
+        .env("BBCTL_SSH_CONFIG", home.join("ssh_config"))
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
@@ -145,11 +144,20 @@ async fn the_first_hour_is_as_the_page_says() -> Result<()> {
     let home = tempfile::tempdir()?;
     let ssh = home.path().join(".ssh");
     std::fs::create_dir(&ssh)?;
-    std::fs::write(ssh.join("id_ed25519.pub"), KEY)?;
+    let key = ssh.join("id_ed25519");
+    guests::key_pair(&key).await?;
     let mut dir = home.path().to_path_buf();
+    let mut guests = Guests::default();
     for step in &steps {
-        run(step, &mut dir, home.path(), site.cluster.kubeconfig()).await?;
+        if step.command.contains(" instances ssh ") || step.command.contains(" instances exec ") {
+            let name = step.command.split_whitespace().nth(3).context("a name")?;
+            let address = guests.start(name, &site).await?;
+            guests::lead(&home.path().join("ssh_config"), &key, address)?;
+        }
+        run(step, &mut dir, home.path(), &site).await?;
     }
+    ensure!(guests.logins() >= 2, "nobody logged in");
+    guests.stop().await;
     assert_eq!(site.outside(), before);
     site.stop().await
 }

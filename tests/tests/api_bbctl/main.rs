@@ -2,11 +2,13 @@
 
 mod around;
 mod examples;
+mod guests;
 mod hour;
 mod member;
 mod nouns;
 mod prune;
 mod read;
+mod remote;
 mod start;
 mod whole;
 mod write;

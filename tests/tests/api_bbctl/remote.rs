@@ -1,0 +1,133 @@
+//! The ways to an instance: ssh, exec and console, and what they say where something is missing.
+
+use anyhow::Result;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+
+use crate::around::{Ran, api, bbctl_with, client, good, instance, namespace, ours, set_ready};
+use crate::guests::{Guests, bare, key_pair};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_is_reached_or_what_is_missing_is_said() -> Result<()> {
+    let cluster = json!({"region": "far", "proxmox": {"endpoints": ["https://192.0.2.11:8006"],
+        "credentials": {"secret": "c"}, "tls": {"caSecret": "ca"}, "vmids": "100000-199999",
+        "pool": "p"}});
+    let region = json!({"asn": 65000, "vnis": "10000-19999", "tables": "1000-1999"});
+    let golden = instance("golden", "web").replace("debian-12", "golden");
+    let objects = [
+        ours("Region", "far", &region),
+        ours("Provider", "far-c", &cluster),
+        namespace("reached"),
+        instance("www", "web"),
+        golden,
+    ];
+    good("apply -n reached -f -", &objects.concat()).await?;
+    let home = tempfile::tempdir()?;
+    let home_text = home.path().display().to_string();
+    let key = home.path().join("id");
+    key_pair(&key).await?;
+    let public = std::fs::read_to_string(key.with_extension("pub"))?;
+    let env = [
+        ("HOME", home_text.as_str()),
+        ("BBCTL_SSH_CONFIG", "/dev/null"),
+    ];
+    let run = async |words: &str| -> Result<Ran> {
+        bbctl_with(&format!("{words} -n reached"), &env).await
+    };
+
+    // Nobody has made it yet.
+    let early = run("instances ssh www").await?;
+    assert_eq!(early.code, Some(1), "{early:?}");
+    assert!(early.stderr.contains("has no address yet"), "{early:?}");
+    assert!(
+        early.stderr.contains("bbctl wait instance/www -n reached"),
+        "{early:?}"
+    );
+    let early = run("instances console www").await?;
+    assert!(early.stderr.contains("is on no node yet"), "{early:?}");
+
+    let instances = api(&client().await?, "Instance", "reached");
+    for name in ["www", "golden"] {
+        let status = json!({"status": {"node": "pve1", "cluster": "far-c",
+            "providerID": "proxmox://far-c/100007", "addresses": [{"name": "a", "network": "web",
+            "address": "10.10.0.9", "mac": "02:bb:00:00:00:01"}]}});
+        let params = PatchParams::default();
+        instances
+            .patch_status(name, &params, &Patch::Merge(&status))
+            .await?;
+        set_ready(&instances, name, 1, json!({"status": "True"})).await?;
+    }
+    let printed = run("instances ssh www --print").await?;
+    assert!(
+        printed.stdout.ends_with("-l debian -- 10.10.0.9\n"),
+        "{printed:?}"
+    );
+    let unknown = run("instances ssh golden --print").await?;
+    assert_eq!(unknown.code, Some(2), "{unknown:?}");
+    assert!(unknown.stderr.contains("--user"), "{unknown:?}");
+    let console = run("instances console www").await?;
+    assert_eq!(
+        console.stdout,
+        "https://192.0.2.11:8006/?console=kvm&novnc=1&vmid=100007&vmname=www&node=pve1\n"
+    );
+
+    let mut guests = Guests::default();
+    let address = guests.begin("www", vec![bare(&public)]).await?;
+    let road = format!("--address {address} -i {}", key.display());
+    let there = async |words: &str, command: &str| -> Result<Ran> {
+        bbctl_with(
+            &format!("instances {words} -n reached {road} -- {command}"),
+            &env,
+        )
+        .await
+    };
+    let said = there("ssh www", "hostname").await?;
+    assert_eq!(
+        (said.code, said.stdout.as_str()),
+        (Some(0), "www\n"),
+        "{said:?}"
+    );
+    // It was given no key when it was made, which is told.
+    assert!(said.stderr.contains("was given no SSH key"), "{said:?}");
+    // Words arrive as they were given, and it ends as the command does.
+    let said = there("exec www", "fails 7").await?;
+    assert_eq!((said.code, said.stdout.as_str()), (Some(7), ""), "{said:?}");
+    let said = there("exec www", "echo $HOME ;").await?;
+    assert_eq!(said.stdout, "$HOME ;\n", "{said:?}");
+    let folder = home.path().join(".bbctl");
+    assert!(folder.join("known_hosts").is_file());
+
+    // Another machine at the same place is not the one that was known.
+    let other = guests.begin("another", vec![bare(&public)]).await?;
+    let words = format!("instances exec www -n reached --address {other} -- hostname");
+    let changed = bbctl_with(&words, &env).await?;
+    assert_eq!(changed.code, Some(255), "{changed:?}");
+    assert!(
+        changed.stderr.contains("HOST IDENTIFICATION HAS CHANGED"),
+        "{changed:?}"
+    );
+    let refused = there("exec www --user eve", "hostname").await?;
+    assert_eq!(refused.code, Some(255), "{refused:?}");
+    assert!(
+        refused.stderr.contains("--user names another user"),
+        "{refused:?}"
+    );
+
+    let nowhere = [env[0], env[1], ("PATH", "/nowhere")];
+    let absent = bbctl_with("instances exec www -n reached -- hostname", &nowhere).await?;
+    assert_eq!(absent.code, Some(1), "{absent:?}");
+    assert!(absent.stderr.contains("install OpenSSH"), "{absent:?}");
+
+    let stop = json!({"spec": {"power": "Stopped"}});
+    let params = PatchParams::default();
+    instances
+        .patch("www", &params, &Patch::Merge(&stop))
+        .await?;
+    let stopped = run("instances ssh www").await?;
+    assert!(
+        stopped.stderr.contains("instances start www -n reached"),
+        "{stopped:?}"
+    );
+    guests.stop().await;
+    Ok(())
+}
