@@ -20,6 +20,7 @@ pub mod noun;
 mod on;
 pub mod plan;
 pub mod prune;
+pub mod rebuild;
 pub mod remote;
 pub mod status;
 pub mod support_bundle;

@@ -4,7 +4,9 @@
 
 use clap::Subcommand;
 
-use super::{delete, describe, draft, edit, get, instance, network, remote, tenant, volume, wait};
+use super::{
+    delete, describe, draft, edit, get, instance, network, rebuild, remote, tenant, volume, wait,
+};
 use crate::change::Writing;
 use crate::goal::Goal;
 use crate::kinds::Kind;
@@ -149,6 +151,8 @@ pub enum Instances {
     Restart(instance::PowerArgs),
     /// Give an instance more or fewer CPUs, memory, or a larger disk
     Resize(instance::ResizeArgs),
+    /// Make an instance anew from an image; its volumes stay
+    Rebuild(rebuild::Args),
     /// Log in to an instance
     Ssh(remote::SshArgs),
     /// Run a command on an instance, without a terminal

@@ -4,7 +4,7 @@ use super::apply::DryRun;
 use super::create::{self, Draft};
 use super::instance::{self, Power};
 use super::noun::{Instances, Networks, Regions, Tenants, Volumes};
-use super::{Timeout, connect, connect_for, network, of_kind, remote, tenant, volume};
+use super::{Timeout, connect, connect_for, network, of_kind, rebuild, remote, tenant, volume};
 use crate::cli::Globals;
 use crate::error::{Exit, Failure};
 use crate::out::Out;
@@ -77,6 +77,11 @@ pub(super) async fn instances(
             // It waits in any case: first for the stop.
             let session = connect_for(Timeout::State, globals, out).await?;
             instance::restart(&args, timeout, &session, out).await
+        }
+        Instances::Rebuild(args) => {
+            // It waits in any case: first until the old one is gone.
+            let session = connect_for(Timeout::State, globals, out).await?;
+            rebuild::run(&args, timeout, &session, out).await
         }
         Instances::Ssh(args) => remote::ssh(&args, &connect(globals, out).await?, out).await,
         Instances::Exec(args) => remote::exec(&args, &connect(globals, out).await?, out).await,

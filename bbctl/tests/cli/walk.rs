@@ -11,12 +11,13 @@ use crate::support::{Around, bbctl};
 const WRITES: [&str; 5] = ["apply", "delete", "edit", "create", "use"];
 
 /// Those of nouns alone.
-const WRITES_OF_NOUNS: [&str; 11] = [
+const WRITES_OF_NOUNS: [&str; 12] = [
     "providers add",
     "instances start",
     "instances stop",
     "instances restart",
     "instances resize",
+    "instances rebuild",
     "volumes attach",
     "volumes detach",
     "volumes resize",

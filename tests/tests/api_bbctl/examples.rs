@@ -77,6 +77,7 @@ fn harmless(line: &str) -> String {
         "stop",
         "restart",
         "resize",
+        "rebuild",
         "attach",
         "detach",
         "use",

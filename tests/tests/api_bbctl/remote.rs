@@ -1,12 +1,18 @@
 //! The ways to an instance: ssh, exec and console, and what they say where something is missing.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
+use bb_lab_harness::paths;
+use bb_tests::{Site, SiteOptions};
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use crate::around::{Ran, api, bbctl_with, client, good, instance, namespace, ours, set_ready};
 use crate::guests::{Guests, bare, key_pair};
 
+#[allow(
+    clippy::too_many_lines,
+    reason = "one instance goes through all that can be missing"
+)]
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_is_reached_or_what_is_missing_is_said() -> Result<()> {
     let cluster = json!({"region": "far", "proxmox": {"endpoints": ["https://192.0.2.11:8006"],
@@ -130,4 +136,60 @@ async fn an_instance_is_reached_or_what_is_missing_is_said() -> Result<()> {
     );
     guests.stop().await;
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_is_rebuilt_with_its_volumes_or_left_as_it_is() -> Result<()> {
+    let site = Site::start(SiteOptions::default()).await?;
+    let before = site.outside();
+    let home = tempfile::tempdir()?;
+    let home_text = home.path().display().to_string();
+    let kubeconfig = site.cluster.kubeconfig().display().to_string();
+    let env = [("KUBECONFIG", kubeconfig.as_str()), ("HOME", &home_text)];
+    let run = async |words: &str| bbctl_with(words, &env).await;
+    let folder = paths::root().join("examples/acme");
+    let made = run(&format!("apply -f {} --wait", folder.display())).await?;
+    ensure!(made.code == Some(0), "{made:?}");
+    let uid = async |kind: &str, name: &str| -> Result<String> {
+        let object = site.ours(kind, Some("acme")).get(name).await?;
+        object.metadata.uid.context("it has a UID")
+    };
+    let (old, volume) = (uid("Instance", "pg").await?, uid("Volume", "pgdata").await?);
+
+    let unconfirmed = run("instances rebuild pg -n acme --yes").await?;
+    assert_eq!(
+        unconfirmed.code,
+        Some(2),
+        "a yes is not enough: {unconfirmed:?}"
+    );
+    assert!(
+        unconfirmed.stderr.contains("--confirm pg"),
+        "{unconfirmed:?}"
+    );
+    let other = run("instances rebuild pg -n acme --confirm www-1").await?;
+    assert_eq!(other.code, Some(2), "{other:?}");
+    let wrong = run("instances rebuild pg -n acme --confirm pg --image beos-5").await?;
+    let dry = run("instances rebuild pg -n acme --dry-run").await?;
+    assert_eq!(dry.stdout, "instance/pg rebuilt (dry run)\n", "{dry:?}");
+    assert_eq!(wrong.code, Some(3), "{wrong:?}");
+    assert_eq!(uid("Instance", "pg").await?, old, "nothing was done so far");
+
+    let done = run("instances rebuild pg -n acme --confirm pg --wait").await?;
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(done.stdout.ends_with("instance/pg ready\n"), "{done:?}");
+    assert_ne!(uid("Instance", "pg").await?, old);
+    assert_eq!(uid("Volume", "pgdata").await?, volume);
+    let left = std::fs::read_dir(home.path().join(".bbctl"))?;
+    let left: Vec<_> = left
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect();
+    assert_eq!(left, [".lock"], "the manifest that was kept is gone");
+    let again = run(&format!("apply -f {}", folder.display())).await?;
+    assert!(again.stdout.contains("instance/pg unchanged"), "{again:?}");
+
+    let words = "delete tenant acme --confirm=acme --cascade --wait";
+    let gone = run(words).await?;
+    ensure!(gone.code == Some(0), "{gone:?}");
+    assert_eq!(site.outside(), before);
+    site.stop().await
 }

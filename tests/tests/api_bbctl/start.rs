@@ -157,7 +157,7 @@ async fn from_nothing_to_an_instance_by_launch_alone() -> Result<()> {
     );
     for words in [
         "(the only one there is)",
-        "ssh USER@10.10.0.",
+        "bbctl instances ssh debian-12-2",
         "bbctl delete instance debian-12-2 -n acme",
     ] {
         assert!(second.stderr.contains(words), "{words}: {second:?}");
