@@ -223,7 +223,7 @@ async fn settled(site: &Site) -> Result<()> {
 
 /// An object with a field that this controller does not know: it is told of and left as it is,
 /// and everybody else goes on.
-async fn newer_definition(site: &Site, number: usize) -> Result<()> {
+async fn newer_definition(site: &Site, metrics: &str, number: usize) -> Result<()> {
     let field = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/colour";
     let patch = |op: &str| {
         let patch = json!([{"op": op, "path": field, "value": {"type": "string"}}]).to_string();
@@ -231,6 +231,7 @@ async fn newer_definition(site: &Site, number: usize) -> Result<()> {
         site.cluster
             .kubectl(&["patch", "crd", crd, "--type=json", "-p", &patch])
     };
+    assert!(unread(metrics).await?.abs() < 0.5, "all is understood");
     patch("add")?;
     let [known, ..] = round(0);
     let mut strange = known.clone();
@@ -254,6 +255,7 @@ async fn newer_definition(site: &Site, number: usize) -> Result<()> {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     assert_eq!(site.outside(), outside);
+    assert!(unread(metrics).await? > 0.0, "it is not counted");
     for object in round(number) {
         site.apply_value(object).await?;
     }
@@ -263,6 +265,23 @@ async fn newer_definition(site: &Site, number: usize) -> Result<()> {
     site.apply_value(known).await?;
     patch("remove")?;
     Ok(())
+}
+
+fn free_address() -> Result<String> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    Ok(listener.local_addr()?.to_string())
+}
+
+/// How many objects the controller says that it could not understand.
+async fn unread(metrics: &str) -> Result<f64> {
+    let told = reqwest::get(format!("http://{metrics}/metrics")).await?;
+    let told = told.text().await?;
+    let series = "bitbuilder_unread_objects_total ";
+    let value = told.lines().find_map(|line| line.strip_prefix(series));
+    value
+        .context("the metric is not there")?
+        .parse()
+        .context("the metric is no number")
 }
 
 /// How often each guest was begun to be made, by its VMID, on all clusters.
@@ -281,7 +300,7 @@ fn clones(site: &Site) -> BTreeMap<String, usize> {
 }
 
 /// Two sites behind proxies, whose watches last four seconds, with the tenant acme.
-async fn start() -> Result<Site> {
+async fn start(metrics: &str) -> Result<Site> {
     let flags = [
         "--active-poll",
         "100",
@@ -291,6 +310,8 @@ async fn start() -> Result<Site> {
         "3600",
         "--watch-timeout",
         "4",
+        "--metrics",
+        metrics,
     ];
     let site = Site::start(SiteOptions {
         flags: flags.map(str::to_owned).to_vec(),
@@ -307,7 +328,7 @@ async fn start() -> Result<Site> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_breaks_before_the_api_during_work_nothing_is_lost_or_doubled() -> Result<()> {
-    let site = start().await?;
+    let site = start("127.0.0.1:0").await?;
     let before = commits(&site);
     for (number, fault) in FAULTS.into_iter().enumerate() {
         for object in round(number) {
@@ -340,12 +361,13 @@ async fn whatever_breaks_before_the_api_during_work_nothing_is_lost_or_doubled()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_of_a_newer_definition_is_told_of_and_disturbs_nobody() -> Result<()> {
-    let site = start().await?;
+    let metrics = free_address()?;
+    let site = start(&metrics).await?;
     for object in round(0) {
         site.apply_value(object).await?;
     }
     all_ready(&site).await?;
-    newer_definition(&site, 1).await?;
+    newer_definition(&site, &metrics, 1).await?;
     all_ready(&site).await?;
     site.stop().await
 }
