@@ -135,6 +135,14 @@ impl Terminal {
         Ok(())
     }
 
+    /// What the editor of this terminal does, as a line of a shell with the file as `$1`.
+    fn edits(&self, line: &str) -> Result<()> {
+        let editor = self._dir.path().join("editor");
+        std::fs::write(&editor, format!("#!/bin/sh\n{line}\n"))?;
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        Ok(std::fs::set_permissions(&editor, mode)?)
+    }
+
     fn pid(&self) -> Result<i32> {
         let text = std::fs::read_to_string(self._dir.path().join("pid"))?;
         text.trim().parse().context("a process has a number")
@@ -214,6 +222,74 @@ async fn an_instance_is_made_by_form_seen_ready_and_deleted_again() -> Result<()
         .get_opt("by-form")
         .await?;
     ensure!(gone.is_none(), "it is there still");
+    site.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_is_seen_before_it_is_sent_and_an_old_one_is_refused() -> Result<()> {
+    let site = site().await?;
+    let Some(ui) = Terminal::open(120, 40, site.cluster.kubeconfig())? else {
+        return site.stop().await;
+    };
+    ui.edits("sed -i 's/cpu: 2/cpu: 3/' \"$1\"")?;
+    blocking(|| {
+        ui.run("X=1")?;
+        ui.shows("www-1")?;
+        // A new network: the commands of the router, before anything is sent.
+        ui.press(&["1"])?;
+        ui.enter(":create network")?;
+        ui.press(&["Enter"])?;
+        ui.shows("new network")?;
+        ui.press(&["C-u"])?;
+        ui.enter("planned")?;
+        ui.press(&["C-s"])?;
+        ui.shows("the server would take it")?;
+        ui.press(&["p"])?;
+        let plan = ui.shows("Hash: ")?;
+        ensure!(
+            plan.contains("network/planned") && plan.contains("    set "),
+            "{plan}"
+        );
+        ensure!(plan.contains("Reach: "), "{plan}");
+        ui.press(&["a"])?;
+        ui.until("Ready", |screen| {
+            screen.contains("network/planned")
+                && screen
+                    .lines()
+                    .any(|line| line.trim().starts_with("Ready for"))
+        })?;
+        ui.press(&["@"])?;
+        ui.shows("bbctl apply -f - --plan=")?;
+        // An edit of a guest: the calls of the cluster.
+        ui.press(&["@"])?;
+        ui.enter(":instances /www-1")?;
+        ui.press(&["Enter"])?;
+        ui.until("www-1", |screen| {
+            screen
+                .lines()
+                .any(|line| line.starts_with("> ") && line.contains("www-1"))
+        })?;
+        ui.press(&["E"])?;
+        let plan = ui.shows("Hash: ")?;
+        ensure!(plan.contains("PUT ") && plan.contains("cores"), "{plan}");
+        Ok(())
+    })?;
+    // Somebody else is quicker.
+    let patch = json!({"spec": {"memory": "3Gi"}});
+    let instances = site.ours("Instance", Some("acme"));
+    instances
+        .patch("www-1", &PatchParams::default(), &Patch::Merge(&patch))
+        .await?;
+    blocking(|| {
+        ui.press(&["a"])?;
+        let old = ui.shows("nothing was sent")?;
+        ensure!(old.contains("is old"), "{old}");
+        ui.press(&["Escape"])?;
+        ui.press(&["y"])?;
+        ui.shows("cpu: 2")?;
+        ui.press(&["C-c"])?;
+        ui.restored("0")
+    })?;
     site.stop().await
 }
 
@@ -300,10 +376,7 @@ async fn an_object_is_edited_in_the_editor_of_the_environment() -> Result<()> {
     let Some(ui) = Terminal::open(100, 30, site.cluster.kubeconfig())? else {
         return site.stop().await;
     };
-    let editor = ui._dir.path().join("editor");
-    std::fs::write(&editor, "#!/bin/sh\nsed -i 's/cpu: 2/cpu: 3/' \"$1\"\n")?;
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&editor, mode)?;
+    ui.edits("sed -i 's/cpu: 2/cpu: 3/' \"$1\"")?;
     blocking(|| {
         ui.run("X=1")?;
         ui.shows("www-1")?;

@@ -1,5 +1,6 @@
 //! Turns an object into a file in an editor, and what becomes of the file into a change.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -126,17 +127,50 @@ fn edited(before: &Value, text: &str) -> Result<Option<Value>, Failure> {
 
 /// The editor that is meant. Without one being named, a person must be there to use vi.
 fn editor(out: &Out) -> Result<String, Failure> {
-    let names = ["KUBE_EDITOR", "VISUAL", "EDITOR"];
-    let mut set = names.iter().filter_map(|name| out.env().get(*name));
-    match set.find(|value| !value.trim().is_empty()) {
+    match named(out.env()) {
         Some(_) if out.refuses_input() => {
             Err(Failure::usage("--no-input leaves nobody to edit")
                 .hint("use `bbctl apply -f FILE`"))
         }
-        Some(editor) => Ok(editor.clone()),
+        Some(editor) => Ok(editor),
         None if out.can_ask() => Ok("vi".to_owned()),
         None => Err(Failure::usage("there is no terminal to edit in")
             .hint("set EDITOR to a program that needs none, or use `bbctl apply -f FILE`")),
+    }
+}
+
+/// The editor that the environment names.
+pub(crate) fn named(env: &BTreeMap<String, String>) -> Option<String> {
+    let names = ["KUBE_EDITOR", "VISUAL", "EDITOR"];
+    let mut set = names.iter().filter_map(|name| env.get(*name));
+    set.find(|value| !value.trim().is_empty()).cloned()
+}
+
+/// Opens a text in an editor, and gives what it left as a manifest of the same object; nothing
+/// where that is the object as it was before.
+///
+/// # Errors
+/// When the editor fails, or left something else; then the file is kept and named.
+pub(crate) async fn draft(
+    editor: &str,
+    label: &str,
+    before: &str,
+    text: &str,
+) -> Result<Option<String>, Failure> {
+    let before = parse(before, "the object")?;
+    let before = match before.first() {
+        Some(before) => manifest::of(&before.object)?,
+        None => return Ok(None),
+    };
+    let file = file(label, text)?;
+    open(editor, &file).await?;
+    let text = std::fs::read_to_string(&file)
+        .map_err(|error| failed("read", &file, &error.to_string()))?;
+    let after = edited(&before, &text).map_err(|failure| kept(&failure, &file))?;
+    remove(&file)?;
+    match after.filter(|after| *after != before) {
+        Some(after) => render_yaml(&after).map(Some),
+        None => Ok(None),
     }
 }
 
@@ -146,7 +180,12 @@ fn write(target: &Target, object: &Value) -> Result<PathBuf, Failure> {
          # Fields that cannot change say so when they are written.\n{}",
         render_yaml(object)?
     );
-    let prefix = format!("bbctl-{}-", target.label().replace('/', "-"));
+    file(&target.label(), &text)
+}
+
+/// Writes a text to a file to edit, which only its owner can read.
+fn file(label: &str, text: &str) -> Result<PathBuf, Failure> {
+    let prefix = format!("bbctl-{}-", label.replace('/', "-"));
     let failed = |error: &dyn std::fmt::Display| {
         Failure::new(
             Exit::Failure,

@@ -97,6 +97,11 @@ impl Ask {
         }
     }
 
+    /// The objects that it is about.
+    pub(super) fn about(&self) -> impl Iterator<Item = &Id> {
+        self.about.iter().map(|(id, _)| id)
+    }
+
     /// Why the question makes no sense any more: what it is about is gone or is another now.
     #[must_use]
     pub fn outdated(&self, store: &Store) -> Option<String> {

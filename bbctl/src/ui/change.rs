@@ -3,14 +3,17 @@
 use ratatui::crossterm::event::KeyCode;
 
 use crate::kinds::Kind;
+use crate::manifest;
+use crate::out::render_yaml;
 use crate::style::Tone;
 
 use super::ask::Ask;
-use super::event::{Command, Effect, Weighed, Why};
+use super::event::{Command, Draft, Effect, Weighed, Why};
 use super::form::{Form, Outcome};
 use super::keys::{Action, Key};
 use super::model::{Model, Over};
 use super::place::Place;
+use super::plan::{self, Plan};
 use super::prompt::CREATABLE;
 use super::store::Id;
 
@@ -58,6 +61,20 @@ pub(super) fn answered(model: &mut Model, mut ask: Box<Ask>, key: Key) -> Vec<Ef
         KeyCode::Esc => {
             model.say(Tone::Plain, "cancelled: nothing was done");
             return Vec::new();
+        }
+        // Where a name is typed, a letter is one of the name.
+        KeyCode::Char('p') if key.ctrl || !typed => {
+            let ids: Vec<Id> = ask.about().cloned().collect();
+            let one = ids
+                .windows(2)
+                .all(|two| two[0].key.namespace == two[1].key.namespace);
+            if ask.yes != "Delete" {
+                model.say(Tone::Waiting, "a plan is about what is changed or deleted");
+            } else if let (true, Some(plan)) = (one, Plan::delete(&ids)) {
+                return plan::open(model, plan, Some(Over::Ask(ask)));
+            } else {
+                model.say(Tone::Waiting, "a plan is about one namespace");
+            }
         }
         KeyCode::Enter if typed => {
             let name = ask.line.text();
@@ -159,6 +176,27 @@ pub(super) fn edit(model: &mut Model) -> Vec<Effect> {
     visit(model, Command::new(args))
 }
 
+/// Opens the object in the editor, to see what a change would send.
+pub(super) fn draft(model: &mut Model) -> Vec<Effect> {
+    let Some(id) = model.place().object() else {
+        return Vec::new();
+    };
+    let Some(entry) = model.store.get(&id) else {
+        return Vec::new();
+    };
+    match manifest::of(&entry.object).and_then(|object| render_yaml(&object)) {
+        Ok(text) => vec![Effect::Draft(Draft {
+            id,
+            before: text.clone(),
+            text,
+        })],
+        Err(failure) => {
+            model.say(Tone::Bad, failure.message);
+            Vec::new()
+        }
+    }
+}
+
 /// Opens the form for a new object of the kind on the screen.
 pub(super) fn create(model: &mut Model) -> Vec<Effect> {
     let kind = match model.place() {
@@ -206,6 +244,18 @@ pub(super) fn resize(model: &mut Model) -> Vec<Effect> {
 /// Takes a key for a form.
 pub(super) fn filled(model: &mut Model, mut form: Box<Form>, key: Key) -> Vec<Effect> {
     match form.press(key) {
+        Outcome::Plan => {
+            let (id, manifest) = (form.made(), form.whole(&model.store));
+            match manifest {
+                Ok(manifest) => {
+                    return plan::open(model, Plan::apply(id, manifest), Some(Over::Form(form)));
+                }
+                Err(why) => {
+                    model.say(Tone::Bad, why);
+                    model.over = Some(Over::Form(form));
+                }
+            }
+        }
         Outcome::Stay => model.over = Some(Over::Form(form)),
         Outcome::Leave => model.say(Tone::Plain, "cancelled: nothing was done"),
         Outcome::Run(commands) => {

@@ -111,7 +111,8 @@ fn prefix(text: &str) -> Result<(), String> {
 /// # Errors
 /// When it would not be accepted, with the controller's own words.
 pub(super) fn whole(manifest: &Value, store: &Store) -> Result<(), String> {
-    let mut world = world(manifest, store);
+    let namespace = crate::object::word(&manifest["metadata"]["namespace"]);
+    let mut world = around(&namespace, store);
     // Where two claim the same, the older one has it: the new one is the youngest of all.
     let mut newest = manifest.clone();
     newest["metadata"]["creationTimestamp"] = Value::from("9000-01-01T00:00:00Z");
@@ -160,9 +161,9 @@ fn typed<T: DeserializeOwned>(manifest: &Value) -> Result<Arc<T>, String> {
     parsed.map(Arc::new).map_err(|error| error.to_string())
 }
 
-/// What there is around the new object: its namespace, and what is of the whole cluster. What
-/// cannot be understood is left out: it is not what is judged here.
-fn world(manifest: &Value, store: &Store) -> World {
+/// What there is around an object: its namespace, and what is of the whole cluster. What cannot be
+/// understood is left out: it is not what is asked about.
+pub(super) fn around(namespace: &str, store: &Store) -> World {
     fn all<T: DeserializeOwned>(
         store: &Store,
         plural: &str,
@@ -175,8 +176,7 @@ fn world(manifest: &Value, store: &Store) -> World {
         });
         typed.collect()
     }
-    let namespace = crate::object::word(&manifest["metadata"]["namespace"]);
-    let own = Some(namespace.as_str());
+    let own = Some(namespace);
     let mut world = World::default();
     for (key, region) in all::<Region>(store, "regions", None) {
         world.regions.insert(key.name.to_string(), region);

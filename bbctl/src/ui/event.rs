@@ -31,6 +31,8 @@ pub enum Event {
     Weighed(Result<Vec<Weighed>, String>),
     /// A command has ended.
     Ran(Ran),
+    /// The editor was closed: what it left as a manifest, none where nothing was changed.
+    Drafted(Draft, Result<Option<String>, String>),
     /// Another server is looked at from now on.
     Connected(Place),
     /// The connection that was asked for cannot be had.
@@ -85,6 +87,17 @@ pub struct Command {
     pub why: Why,
 }
 
+/// An object in an editor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// Which.
+    pub id: Id,
+    /// How it was when it was opened first, as YAML.
+    pub before: String,
+    /// What is to be edited.
+    pub text: String,
+}
+
 /// Why a command is run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Why {
@@ -93,6 +106,8 @@ pub enum Why {
     Action,
     /// To let the server judge a manifest.
     Check,
+    /// To see what a change would send.
+    Plan,
 }
 
 impl Command {
@@ -130,6 +145,8 @@ pub enum Effect {
     Run(Command),
     /// Give the terminal to a command until it ends.
     Visit(Command),
+    /// Give the terminal to an editor with an object.
+    Draft(Draft),
     /// Put a text on the clipboard.
     Copy(String),
     /// Look at the server of another context.

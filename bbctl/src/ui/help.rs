@@ -32,6 +32,7 @@ pub fn lines(model: &Model) -> Vec<Text> {
             (true, _) => " (off: read-only)",
             (_, On::Instances) => " (instances)",
             (_, On::Sized) => " (instances, volumes)",
+            (_, On::Planned) => " (networks, volumes, instances)",
             _ => "",
         };
         lines.push(

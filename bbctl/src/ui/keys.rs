@@ -161,6 +161,7 @@ pub enum Action {
     Refresh,
     Create,
     Edit,
+    Draft,
     Start,
     Stop,
     Restart,
@@ -183,6 +184,8 @@ pub enum On {
     Instances,
     /// Wherever an Instance or a Volume is.
     Sized,
+    /// Wherever a Network, a Volume or an Instance is.
+    Planned,
 }
 
 /// One row of the table of keys.
@@ -255,7 +258,7 @@ const END: &str = "Leaving";
 
 /// Every key, in the order of the help.
 #[rustfmt::skip]
-pub static KEYS: [Binding; 48] = [
+pub static KEYS: [Binding; 49] = [
     key("down", Action::Down, &["down", "j"], "the next row").group(MOVE),
     key("up", Action::Up, &["up", "k"], "the row before").group(MOVE),
     key("page-down", Action::PageDown, &["pgdn", "ctrl-f"], "a screen down").group(MOVE),
@@ -301,6 +304,7 @@ pub static KEYS: [Binding; 48] = [
 
     key("create", Action::Create, &["n"], "make a new one, field by field").hint("new").changes().group(CHANGE),
     key("edit", Action::Edit, &["e"], "edit it in $EDITOR").on(On::Objects).changes().group(CHANGE),
+    key("plan", Action::Draft, &["shift-e"], "edit it, and see what that would send before it is sent").on(On::Planned).changes().group(CHANGE),
     key("start", Action::Start, &["shift-r"], "start it").on(On::Instances).changes().group(CHANGE),
     key("stop", Action::Stop, &["shift-x"], "shut it down").on(On::Instances).changes().group(CHANGE),
     key("restart", Action::Restart, &["ctrl-t"], "restart it").on(On::Instances).changes().group(CHANGE),

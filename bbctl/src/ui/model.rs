@@ -17,10 +17,12 @@ use super::event::{self, Command, Ran};
 use super::form::Form;
 use super::list::List;
 use super::paper;
-use super::place::{Place, needs};
+use super::place::{Place, Tab, needs};
+use super::plan::Plan;
 use super::prompt::Prompt;
 use super::pulse::History;
 use super::settings::Settings;
+use super::stands;
 use super::store::{Reach, Store};
 use super::theme::Theme;
 
@@ -65,6 +67,8 @@ pub enum Over {
     Ask(Box<Ask>),
     /// A form.
     Form(Box<Form>),
+    /// What a change would send.
+    Plan(Box<Plan>),
     /// What a command wrote, from a line on.
     Said(Ran, usize),
 }
@@ -266,6 +270,13 @@ impl Model {
             Some(Place::List(list)) => list.settle(store, rows),
             Some(Place::Tree(tree)) => tree.settle(store, height),
             Some(Place::Page(page)) => {
+                let version = store.version();
+                if page.tab == Tab::Targets
+                    && page.stands.as_ref().is_none_or(|(v, _)| *v != version)
+                {
+                    let lines = stands::lines(&page.id, store);
+                    page.stands = Some((version, Arc::new(lines)));
+                }
                 page.lines = Arc::new(paper::lines(page, store, width, now));
                 let most = page.lines.len().saturating_sub(rows);
                 page.scroll = page.scroll.min(most);

@@ -12,6 +12,7 @@ use super::keys::{Action, Binding, Key};
 use super::line::Line;
 use super::model::{Model, Over};
 use super::place::Place;
+use super::plan;
 use super::prompt::{Prompt, What, completions, understand};
 
 /// Takes a key for what lies over the screen.
@@ -29,6 +30,7 @@ pub(super) fn press(model: &mut Model, key: Key, binding: Option<&'static Bindin
         Some(Over::Prompt(prompt)) => return prompted(model, prompt, key),
         Some(Over::Ask(ask)) => return change::answered(model, ask, key),
         Some(Over::Form(form)) => return change::filled(model, form, key),
+        Some(Over::Plan(plan)) => return plan::press(model, plan, key),
         None => {}
     }
     Vec::new()

@@ -31,8 +31,13 @@ pub fn lines(page: &Page, store: &Store, width: usize, now: Timestamp) -> Vec<Te
         }),
         Tab::Yaml => yaml(entry),
         Tab::Events => events(page, entry, width, now),
-        Tab::Targets => written(width, |out| difference::tell(&entry.object, now, out))
-            .map(|different| targets::lines(page.id.kind, &entry.object, width, different)),
+        Tab::Targets => {
+            written(width, |out| difference::tell(&entry.object, now, out)).map(|different| {
+                let stands = page.stands.as_ref().map(|(_, lines)| lines.to_vec());
+                let stands = stands.unwrap_or_default();
+                targets::lines(page.id.kind, &entry.object, width, different, stands)
+            })
+        }
     };
     told.unwrap_or_else(|failure| vec![Text::of(Tone::Bad, failure.message)])
 }

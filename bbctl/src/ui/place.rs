@@ -119,6 +119,9 @@ pub struct Page {
     pub heard: Heard,
     /// The version of the object that events were asked for last, and when, in seconds.
     pub asked: Option<(String, i64)>,
+    /// What it stands for on routers and clusters, and the version of what is known that this was
+    /// made from.
+    pub stands: Option<(u64, Arc<Vec<Text>>)>,
     /// The lines, made for one width at one moment.
     pub lines: Arc<Vec<Text>>,
 }
@@ -133,6 +136,7 @@ impl Page {
             scroll: 0,
             heard: Heard::Asking,
             asked: None,
+            stands: None,
             lines: Arc::default(),
         }
     }
@@ -152,7 +156,15 @@ pub fn needs(place: &Place) -> BTreeSet<&'static str> {
         Place::Page(page) => match page.id.kind.kind {
             "Region" => ["regions", "providers"].into(),
             "Provider" => ["providers", "instances"].into(),
-            _ => ["tenants", "networks", "instances", "volumes", "providers"].into(),
+            _ => [
+                "tenants",
+                "networks",
+                "instances",
+                "volumes",
+                "providers",
+                "regions",
+            ]
+            .into(),
         },
     }
 }

@@ -175,6 +175,19 @@ impl Shell {
                         update(&mut self.model, Event::Ran(ran));
                         pace.hurry();
                     }
+                    Effect::Draft(draft) => {
+                        drop(keys.take());
+                        self.screen.lend();
+                        let left = world::draft(&draft, &self.env).await;
+                        self.screen.take_back()?;
+                        keys = Some(EventStream::new());
+                        let size = self.screen.terminal.size()?;
+                        update(&mut self.model, Event::Size(size.width, size.height));
+                        for effect in update(&mut self.model, Event::Drafted(draft, left)) {
+                            self.carry_out(effect)?;
+                        }
+                        pace.hurry();
+                    }
                     Effect::Connect(context) => {
                         self.connect(context).await;
                         pace.hurry();
@@ -196,7 +209,7 @@ impl Shell {
 
     fn carry_out(&mut self, effect: Effect) -> std::io::Result<()> {
         match effect {
-            Effect::Quit | Effect::Visit(_) | Effect::Connect(_) => {}
+            Effect::Quit | Effect::Visit(_) | Effect::Draft(_) | Effect::Connect(_) => {}
             Effect::Copy(text) => self.screen.copy(&text)?,
             Effect::Relist => self.watches.end(),
             Effect::Listen(id, uid) => self.errands.push(world::listen(id, uid, &self.session)),

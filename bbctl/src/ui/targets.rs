@@ -1,5 +1,5 @@
-//! Turns what a status tells of routers and clusters into lines: what each has of an object, and
-//! every command and call that the status names.
+//! Turns what is known of an object on routers and clusters into lines: what each has of it, what
+//! somebody else changed there, and the commands and calls that it stands for.
 
 use crate::kinds::Kind;
 use crate::object::{Object, list, text, word};
@@ -9,9 +9,15 @@ use crate::table::wrap;
 use super::text::Text;
 
 /// What routers and clusters have of an object, as far as its status tells. `different` is what
-/// it says of commands and calls.
+/// it says of commands and calls that are to come or were put right, `stands` what it stands for.
 #[must_use]
-pub(super) fn lines(kind: &Kind, object: &Object, width: usize, different: Vec<Text>) -> Vec<Text> {
+pub(super) fn lines(
+    kind: &Kind,
+    object: &Object,
+    width: usize,
+    different: Vec<Text>,
+    stands: Vec<Text>,
+) -> Vec<Text> {
     let mut lines = Vec::new();
     identity(kind, object, &mut lines);
     for state in list(object, "/status/targets") {
@@ -27,18 +33,21 @@ pub(super) fn lines(kind: &Kind, object: &Object, width: usize, different: Vec<T
             }
         }
     }
-    if different.is_empty() {
-        lines.push(Text::default());
-        let words = "The status names commands and calls only where somebody else changed \
-            something or a guest is about to be taken over, and here neither is so. What a change \
-            would send is told by `bbctl plan`.";
-        lines.extend(
-            wrap(words, width)
-                .into_iter()
-                .map(|line| Text::of(Tone::Faint, line)),
-        );
-    }
     lines.extend(different);
+    for line in stands {
+        let words = line.words();
+        let text = words.trim_start();
+        let indent = words.len() - text.len();
+        let parts = wrap(text, width.saturating_sub(indent + 2));
+        if parts.len() < 2 {
+            lines.push(line);
+            continue;
+        }
+        for (at, part) in parts.into_iter().enumerate() {
+            let indent = indent + if at == 0 { 0 } else { 2 };
+            lines.push(Text::plain(format!("{}{part}", " ".repeat(indent))));
+        }
+    }
     lines
 }
 

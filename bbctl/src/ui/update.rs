@@ -12,6 +12,7 @@ use super::list::List;
 use super::model::{Model, Over};
 use super::over;
 use super::place::{Heard, Place};
+use super::plan::{self, Ended};
 use super::store::{News, Reach};
 
 /// How long what was said of an object is believed, in seconds.
@@ -71,6 +72,10 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
             Vec::new()
         }
         Event::Ran(ran) => ran_out(model, ran),
+        Event::Drafted(draft, left) => {
+            plan::drafted(model, draft, left);
+            plan::begin(model)
+        }
         Event::Connected(at) => {
             go::arrive(model, at);
             Vec::new()
@@ -148,6 +153,21 @@ fn ran_out(model: &mut Model, ran: Ran) -> Vec<Effect> {
         }
         return Vec::new();
     }
+    if let Some(Over::Plan(plan)) = &mut model.over {
+        match plan.ended(&ran) {
+            Ended::Made => {
+                let id = plan.id.clone();
+                model.over = None;
+                go::show(model, id);
+            }
+            Ended::Told => return Vec::new(),
+            Ended::Other => {}
+        }
+    }
+    // Nobody looks at it any more.
+    if ran.command.why == Why::Plan {
+        return Vec::new();
+    }
     if ran.code == 0 {
         let first = ran.said.lines().find(|line| !line.trim().is_empty());
         model.say(Tone::Good, first.unwrap_or("done").to_owned());
@@ -213,6 +233,7 @@ fn refused(model: &Model, binding: &Binding) -> Option<String> {
         On::Objects => kind.is_some(),
         On::Instances => kind == Some("Instance"),
         On::Sized => matches!(kind, Some("Instance" | "Volume")),
+        On::Planned => matches!(kind, Some("Instance" | "Volume" | "Network")),
     };
     let what = match binding.on {
         On::All => "",
@@ -220,6 +241,7 @@ fn refused(model: &Model, binding: &Binding) -> Option<String> {
         On::Objects => "an object",
         On::Instances => "an instance",
         On::Sized => "an instance or a volume",
+        On::Planned => "a network, a volume or an instance",
     };
     (!fits).then(|| format!("`{}` works on {what}", binding.word))
 }
@@ -290,6 +312,7 @@ fn act(model: &mut Model, key: Key, binding: &'static Binding) -> Vec<Effect> {
         }
         Action::Create => return change::create(model),
         Action::Edit => return change::edit(model),
+        Action::Draft => return change::draft(model),
         Action::Resize => return change::resize(model),
         Action::Delete => return change::delete(model),
         Action::Start | Action::Stop | Action::Restart => {

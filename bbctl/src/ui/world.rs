@@ -12,13 +12,14 @@ use jiff::Timestamp;
 use tokio::io::AsyncWriteExt;
 use tokio::process;
 
+use crate::cmd::edit;
 use crate::error::Failure;
 use crate::gravity::weigh as gravity;
 use crate::related;
 use crate::resource::{Known, Target};
 use crate::session::{self, Connection, Session};
 
-use super::event::{Command, Event, Place, Ran, Weighed};
+use super::event::{Command, Draft, Event, Place, Ran, Weighed};
 use super::store::Id;
 
 /// How long the server may take to say that it is there.
@@ -188,6 +189,21 @@ async fn written(
     let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
     said.push_str(&String::from_utf8_lossy(&output.stderr));
     Ok((output.status.code().unwrap_or(-1), said))
+}
+
+/// Gives the terminal to the editor of the environment with an object in it. What it left is the
+/// object as a manifest; none where nothing was changed. What cannot be read stays in its file.
+pub(super) async fn draft(
+    draft: &Draft,
+    env: &BTreeMap<String, String>,
+) -> Result<Option<String>, String> {
+    let editor = edit::named(env).unwrap_or_else(|| "vi".to_owned());
+    edit::draft(&editor, &draft.id.label(), &draft.before, &draft.text)
+        .await
+        .map_err(|failure| match failure.hint {
+            Some(hint) => format!("{}; {hint}", failure.message),
+            None => failure.message,
+        })
 }
 
 /// Gives the terminal to a command until it ends. When it fails, what it wrote stays until a line

@@ -159,7 +159,7 @@ fn in_read_only_mode_every_key_that_changes_something_is_dead() {
     assert_eq!(
         words,
         [
-            "create", "edit", "start", "stop", "restart", "resize", "delete"
+            "create", "edit", "plan", "start", "stop", "restart", "resize", "delete"
         ]
     );
     for place in places {

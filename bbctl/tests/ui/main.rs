@@ -19,4 +19,5 @@ mod kit;
 mod many;
 mod moves;
 mod pictures;
+mod plans;
 mod screens;

@@ -32,7 +32,7 @@ fn agree(path: &str, wanted: &str) {
 
 #[test]
 fn the_pictures_show_what_the_program_shows() {
-    let screens: [(&str, fn(&mut Desk)); 5] = [
+    let screens: [(&str, fn(&mut Desk)); 6] = [
         ("instances", |_| {}),
         ("pulses", |desk| {
             desk.press("shift-p");
@@ -46,6 +46,10 @@ fn the_pictures_show_what_the_program_shows() {
         }),
         ("form", |desk| {
             desk.press("1 n");
+        }),
+        ("plan", |desk| {
+            super::plans::asked(desk);
+            desk.ended(0, super::plans::TOLD);
         }),
         ("delete", |desk| super::changes::weigh(desk, "www-1", false)),
     ];

@@ -110,6 +110,20 @@ fn a_form_while_it_is_filled_in_and_what_comes_of_it() {
 }
 
 #[test]
+fn what_a_change_would_send() {
+    pictures("plan_asking", super::plans::asked);
+    pictures("plan", |desk| {
+        super::plans::asked(desk);
+        desk.ended(0, super::plans::TOLD);
+    });
+    pictures("plan_old", |desk| {
+        super::plans::asked(desk);
+        let words = "error: the plan 0c5ee3fd3c1b3e1a is old: something moved since\n";
+        desk.ended(0, super::plans::TOLD).press("a").ended(5, words);
+    });
+}
+
+#[test]
 fn the_log_of_commands_and_what_a_failed_one_said() {
     pictures("log", |desk| {
         desk.press("@ shift-r").ended(0, "instance/pg started\n");

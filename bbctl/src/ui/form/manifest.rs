@@ -2,9 +2,35 @@
 
 use serde_json::{Value, json};
 
-use super::Form;
+use super::super::store::Store;
+use super::{Form, What};
+use crate::manifest;
+use crate::out::render_yaml;
 
 impl Form {
+    /// The whole object as it would be, as YAML.
+    ///
+    /// # Errors
+    /// When the object whose size it is about is gone, or cannot be rendered.
+    pub(in crate::ui) fn whole(&self, store: &Store) -> Result<String, String> {
+        let What::Resize(id, now) = &self.what else {
+            return Ok(self.result());
+        };
+        let gone = || format!("{} is gone", id.label());
+        let entry = store.get(id).ok_or_else(gone)?;
+        let mut object = manifest::of(&entry.object).map_err(|failure| failure.message)?;
+        for (title, before) in now {
+            let value = self.value(title);
+            if value != *before {
+                object["spec"][*title] = match *title {
+                    "cpu" => json!(value.parse::<i64>().unwrap_or_default()),
+                    _ => json!(value),
+                };
+            }
+        }
+        render_yaml(&object).map_err(|failure| failure.message)
+    }
+
     /// The object that is described.
     pub(super) fn manifest(&self) -> Value {
         let value = |title: &str| self.value(title);

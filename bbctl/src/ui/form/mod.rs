@@ -90,6 +90,8 @@ pub(super) enum Outcome {
     Leave,
     /// Commands are run.
     Run(Vec<Command>),
+    /// What it would send is looked at first.
+    Plan,
 }
 
 impl Form {
@@ -217,7 +219,7 @@ impl Form {
                     ..
                 },
                 _,
-            ) => " enter: do it  up/down: scroll  esc: back",
+            ) => " enter: do it  p: plan  up/down: scroll  esc: back",
             (Stage::Shown { .. }, _) => " up/down: scroll  esc: back to the fields",
             (Stage::Sent, _) => " waiting for the server",
         }
@@ -329,6 +331,7 @@ impl Form {
             Stage::Shown { from, verdict } => {
                 match key.code {
                     KeyCode::Esc => self.stage = Stage::Filling,
+                    KeyCode::Char('p') => return Outcome::Plan,
                     KeyCode::Down => *from = (*from + 1).min(200),
                     KeyCode::Up => *from = from.saturating_sub(1),
                     KeyCode::Enter if matches!(verdict, Some(Ok(_))) => {

@@ -9,6 +9,7 @@ use super::super::ask::Ask;
 use super::super::event::Ran;
 use super::super::help;
 use super::super::model::Model;
+use super::super::plan::{Plan, WIDE as WIDE_PLAN};
 use super::super::text::{Text, width};
 use super::super::theme::Part;
 use super::canvas::{Canvas, centred};
@@ -48,6 +49,19 @@ pub(super) fn said(ran: &Ran, from: usize, canvas: &mut Canvas<'_>, area: Rect) 
     let area = centred(area, WIDE, height);
     let inside = canvas.frame(area, &format!("ended with {}", ran.code));
     scrolled(&lines, from, canvas, inside);
+}
+
+/// What a change would send, with the command that asked.
+pub(super) fn plan(plan: &Plan, canvas: &mut Canvas<'_>, area: Rect) {
+    let area = centred(area, WIDE_PLAN, area.height);
+    let inside = canvas.frame(area, "what it would send");
+    let mut lines = vec![Text::of(Tone::Faint, plan.asks.line())];
+    if let Some(command) = plan.send() {
+        lines.push(Text::of(Tone::Faint, format!("a: {}", command.line())));
+    }
+    lines.push(Text::default());
+    lines.extend(plan.lines(usize::from(inside.width)));
+    scrolled(&lines, plan.from, canvas, inside);
 }
 
 fn scrolled(lines: &[Text], from: usize, canvas: &mut Canvas<'_>, area: Rect) {

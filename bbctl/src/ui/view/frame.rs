@@ -326,10 +326,16 @@ fn footer(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
         Some(Over::Prompt(_)) => {
             " REGEX  !REGEX inverse  -l app=web labels  -f letters fuzzy  enter  esc"
         }
-        Some(Over::Ask(ask)) if !ask.names.is_empty() => " type the name, enter  esc: cancel",
+        Some(Over::Ask(ask)) if !ask.names.is_empty() => {
+            " type the name, enter  ctrl-p: plan  esc: cancel"
+        }
+        Some(Over::Ask(ask)) if ask.yes == "Delete" => {
+            " left/right: choose  enter  p: plan  esc: cancel"
+        }
         Some(Over::Ask(_)) => " left/right: choose  enter  esc: cancel",
         Some(Over::Help(_) | Over::Said(..)) => " up/down: scroll  esc: close",
         Some(Over::Form(form)) => form.footer(),
+        Some(Over::Plan(plan)) => &plan.footer(),
         None => "",
     };
     if !words.is_empty() {

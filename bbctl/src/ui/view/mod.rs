@@ -43,6 +43,7 @@ pub fn view(model: &Model, frame: &mut Frame<'_>) -> usize {
         Some(Over::Said(ran, from)) => boxes::said(ran, *from, &mut canvas, middle),
         Some(Over::Ask(ask)) => boxes::ask(ask, &mut canvas, middle),
         Some(Over::Form(form)) => form::draw(form, &mut canvas, middle),
+        Some(Over::Plan(plan)) => boxes::plan(plan, &mut canvas, middle),
         Some(Over::Prompt(prompt)) => frame::completions(model, prompt, &mut canvas, area),
         None => {}
     }
