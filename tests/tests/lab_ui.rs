@@ -242,15 +242,20 @@ async fn a_plan_is_seen_before_it_is_sent_and_an_old_one_is_refused() -> Result<
         ui.shows("new network")?;
         ui.press(&["C-u"])?;
         ui.enter("planned")?;
+        // What a form needs to know is being listed: until then it says what is wrong.
+        ui.until("a form without trouble", |screen| {
+            screen.contains("planned") && !screen.contains("│ ! ")
+        })?;
         ui.press(&["C-s"])?;
         ui.shows("the server would take it")?;
         ui.press(&["p"])?;
-        let plan = ui.shows("Hash: ")?;
+        let plan = ui.shows("a: bbctl apply -f - --plan=")?;
         ensure!(
             plan.contains("network/planned") && plan.contains("    set "),
             "{plan}"
         );
-        ensure!(plan.contains("Reach: "), "{plan}");
+        ui.press(&["NPage"])?;
+        ui.shows("Reach: ")?;
         ui.press(&["a"])?;
         ui.until("Ready", |screen| {
             screen.contains("network/planned")
@@ -270,8 +275,11 @@ async fn a_plan_is_seen_before_it_is_sent_and_an_old_one_is_refused() -> Result<
                 .any(|line| line.starts_with("> ") && line.contains("www-1"))
         })?;
         ui.press(&["E"])?;
-        let plan = ui.shows("Hash: ")?;
-        ensure!(plan.contains("PUT ") && plan.contains("cores"), "{plan}");
+        let plan = ui.shows("a: bbctl apply -f - --force-conflicts --plan=")?;
+        ensure!(
+            plan.contains("/config") && plan.contains("cores=3"),
+            "{plan}"
+        );
         Ok(())
     })?;
     // Somebody else is quicker.

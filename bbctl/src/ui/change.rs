@@ -248,7 +248,11 @@ pub(super) fn filled(model: &mut Model, mut form: Box<Form>, key: Key) -> Vec<Ef
             let (id, manifest) = (form.made(), form.whole(&model.store));
             match manifest {
                 Ok(manifest) => {
-                    return plan::open(model, Plan::apply(id, manifest), Some(Over::Form(form)));
+                    let plan = match model.store.get(&id) {
+                        Some(_) => Plan::change(id, manifest),
+                        None => Plan::apply(id, manifest),
+                    };
+                    return plan::open(model, plan, Some(Over::Form(form)));
                 }
                 Err(why) => {
                     model.say(Tone::Bad, why);

@@ -74,6 +74,19 @@ impl Plan {
         plan
     }
 
+    /// What applying an object that is there and was changed would send. As with `bbctl edit`, what
+    /// somebody else has set is taken over where it was changed.
+    pub(super) fn change(id: Id, manifest: String) -> Self {
+        let mut plan = Self::apply(id, manifest);
+        for command in [Some(&mut plan.asks), plan.applies.as_mut()]
+            .into_iter()
+            .flatten()
+        {
+            command.args.push("--force-conflicts".to_owned());
+        }
+        plan
+    }
+
     /// What the deletion of objects of one namespace would send.
     pub(super) fn delete(ids: &[Id]) -> Option<Self> {
         let first = ids.first()?;
@@ -221,7 +234,7 @@ pub(super) fn drafted(model: &mut Model, draft: Draft, left: Result<Option<Strin
         Ok(None) => model.say(Tone::Plain, "nothing was changed, and nothing written"),
         Err(why) => model.say(Tone::Bad, why),
         Ok(Some(manifest)) => {
-            let mut plan = Plan::apply(draft.id.clone(), manifest.clone());
+            let mut plan = Plan::change(draft.id.clone(), manifest.clone());
             plan.draft = Some(Draft {
                 text: manifest,
                 ..draft

@@ -170,7 +170,7 @@ fn an_object_is_edited_and_what_that_would_send_comes_before_it_is_sent() {
     assert_eq!(draft.id.label(), "instance/www-2");
     let left = draft.text.replace("cpu: 2", "cpu: 3");
     desk.take(Event::Drafted(draft.clone(), Ok(Some(left.clone()))));
-    assert_eq!(asks(&desk), ["bbctl plan -f -"]);
+    assert_eq!(asks(&desk), ["bbctl plan -f - --force-conflicts"]);
     desk.ended(3, "error: it is not so\n").press("e");
     // What was typed is not lost by a refusal.
     let again = Draft {
@@ -184,7 +184,7 @@ fn an_object_is_edited_and_what_that_would_send_comes_before_it_is_sent() {
         .ended(0, "instance/www-2 configured\n");
     assert_eq!(
         desk.commands(),
-        ["bbctl apply -f - --plan=0c5ee3fd3c1b3e1a"]
+        ["bbctl apply -f - --force-conflicts --plan=0c5ee3fd3c1b3e1a"]
     );
     // Nothing changed, nothing asked.
     let before = asks(&desk).len();
