@@ -247,7 +247,7 @@ fn files(plan: &Plan, tenant: bool) -> Result<Vec<(PathBuf, String)>, Failure> {
     }
     let project = format!(
         "# What bbctl takes from this folder; see `bbctl config explain`.\n\
-         namespace = \"{namespace}\"\nfiles = [\"{MANIFESTS}\"]\n"
+         namespace = \"{namespace}\"\nset = \"{namespace}\"\nfiles = [\"{MANIFESTS}\"]\n"
     );
     files.push((PathBuf::from(PROJECT), project));
     Ok(files)
