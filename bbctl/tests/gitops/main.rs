@@ -1,5 +1,12 @@
 //! The files for pipelines, Argo CD and Flux do what the page says, as far as that shows without them.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what a test cannot go on without ends it"
+)]
+#![allow(clippy::too_many_lines, reason = "a table of objects")]
+
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -24,7 +31,7 @@ fn yaml(name: &str) -> Value {
 
 /// An object as it may be met, how Argo CD is to name its health, and what Flux is to make of it.
 fn objects() -> Vec<(&'static str, Value, &'static str, &'static str)> {
-    let object = |meta: Value, ready: Option<(&str, &str, i64)>| {
+    let object = |meta: &Value, ready: Option<(&str, &str, i64)>| {
         let mut object = json!({"apiVersion": "bitbuilder.cloud/v1alpha1", "kind": "Network",
             "metadata": {"name": "web", "generation": 2}, "spec": {}, "status": {}});
         for (field, value) in meta.as_object().unwrap() {
@@ -40,79 +47,79 @@ fn objects() -> Vec<(&'static str, Value, &'static str, &'static str)> {
         }
         object
     };
-    let none = || json!({});
-    let leaving = || json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});
+    let none = &json!({});
+    let leaving = &json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});
     vec![
-        ("new", object(none(), None), "Progressing", "in progress"),
+        ("new", object(none, None), "Progressing", "in progress"),
         (
             "ready",
-            object(none(), Some(("True", "Ready", 2))),
+            object(none, Some(("True", "Ready", 2))),
             "Healthy",
             "current",
         ),
         (
             "ready of an earlier spec",
-            object(none(), Some(("True", "Ready", 1))),
+            object(none, Some(("True", "Ready", 1))),
             "Progressing",
             "in progress",
         ),
         (
             "refused of an earlier spec",
-            object(none(), Some(("False", "Refused", 1))),
+            object(none, Some(("False", "Refused", 1))),
             "Progressing",
             "in progress",
         ),
         (
             "at work",
-            object(none(), Some(("False", "Pending", 2))),
+            object(none, Some(("False", "Pending", 2))),
             "Progressing",
             "in progress",
         ),
         (
             "waiting",
-            object(none(), Some(("False", "Waiting", 2))),
+            object(none, Some(("False", "Waiting", 2))),
             "Progressing",
             "in progress",
         ),
         (
             "unknown",
-            object(none(), Some(("Unknown", "Unreachable", 2))),
+            object(none, Some(("Unknown", "Unreachable", 2))),
             "Progressing",
             "in progress",
         ),
         (
             "refused",
-            object(none(), Some(("False", "Refused", 2))),
+            object(none, Some(("False", "Refused", 2))),
             "Degraded",
             "failed",
         ),
         (
             "stuck",
-            object(none(), Some(("False", "Stuck", 2))),
+            object(none, Some(("False", "Stuck", 2))),
             "Degraded",
             "failed",
         ),
         (
             "paused",
-            object(none(), Some(("False", "Paused", 2))),
+            object(none, Some(("False", "Paused", 2))),
             "Suspended",
             "failed",
         ),
         (
             "going",
-            object(leaving(), Some(("False", "Deleting", 2))),
+            object(leaving, Some(("False", "Deleting", 2))),
             "Progressing",
             "in progress",
         ),
         (
             "going, and ready",
-            object(leaving(), Some(("True", "Ready", 2))),
+            object(leaving, Some(("True", "Ready", 2))),
             "Progressing",
             "terminating",
         ),
         (
             "going, never seen",
-            object(leaving(), None),
+            object(leaving, None),
             "Progressing",
             "in progress",
         ),

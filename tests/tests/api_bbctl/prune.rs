@@ -37,6 +37,16 @@ async fn record(namespace: &str, name: &str) -> Result<ConfigMap> {
     Ok(api.get(name).await?)
 }
 
+/// The kinds that the record of a set names.
+async fn kinds_of(namespace: &str, name: &str) -> Result<Vec<String>> {
+    let notes = record(namespace, name).await?.metadata.annotations;
+    let kinds = &notes.context("annotations")?["applyset.kubernetes.io/contains-group-kinds"];
+    let kinds = kinds.split(',');
+    Ok(kinds
+        .map(|kind| kind.trim_end_matches(".bitbuilder.cloud").to_owned())
+        .collect())
+}
+
 #[tokio::test]
 async fn what_the_files_no_longer_have_is_deleted_and_nothing_else() -> Result<()> {
     let ns = namespace("pruned");
@@ -62,23 +72,15 @@ async fn what_the_files_no_longer_have_is_deleted_and_nothing_else() -> Result<(
     let words = "apply -n pruned -f - --set shop --prune";
     let ran = good(words, &first.concat()).await?;
     assert!(!ran.stdout.contains("deleted"), "{ran:?}");
-    let made = record("pruned", "shop").await?.metadata;
-    let notes = made.annotations.context("annotations")?;
-    let kinds = &notes["applyset.kubernetes.io/contains-group-kinds"];
-    for kind in ["Network", "Volume", "Instance"] {
-        assert!(
-            kinds.contains(&format!("{kind}.bitbuilder.cloud")),
-            "{kinds}"
-        );
-    }
-    let id = &made.labels.context("labels")?["applyset.kubernetes.io/id"];
-    let www = api(&client().await?, "Instance", "pruned")
-        .get("www")
-        .await?;
     assert_eq!(
-        www.metadata.labels.context("labels")?.get(PART_OF),
-        Some(id)
+        kinds_of("pruned", "shop").await?,
+        ["Instance", "Network", "Volume"]
     );
+    let made = record("pruned", "shop").await?.metadata;
+    let id = &made.labels.context("labels")?["applyset.kubernetes.io/id"];
+    let instances = api(&client().await?, "Instance", "pruned");
+    let labels = instances.get("www").await?.metadata.labels;
+    assert_eq!(labels.context("labels")?.get(PART_OF), Some(id));
 
     // It wants to be confirmed before anything is written, and a dry run shows what would go.
     let other = kept.replace("10.0.0.0/24", "10.2.0.0/24");
@@ -117,13 +119,7 @@ async fn what_the_files_no_longer_have_is_deleted_and_nothing_else() -> Result<(
         ["others", "theirs", "web"]
     );
     assert_eq!(names("Volume", "pruned").await?, ["data"]);
-    let notes = record("pruned", "shop")
-        .await?
-        .metadata
-        .annotations
-        .context("annotations")?;
-    let kinds = &notes["applyset.kubernetes.io/contains-group-kinds"];
-    assert_eq!(kinds, "Network.bitbuilder.cloud,Volume.bitbuilder.cloud");
+    assert_eq!(kinds_of("pruned", "shop").await?, ["Network", "Volume"]);
     let again = good(words, &kept).await?;
     assert_eq!(again.stdout.matches("unchanged").count(), 3, "{again:?}");
     assert!(!again.stdout.contains("deleted"), "{again:?}");
@@ -442,6 +438,21 @@ async fn a_folder_says_its_set_and_kubectl_sees_who_keeps_it() -> Result<()> {
     ];
     let seen = cluster().await?.kubectl(&words)?;
     assert_eq!(seen.trim(), "network.bitbuilder.cloud/a");
+    // kubectl has sets too, and leaves one that another program keeps alone.
+    kubectl(dir.path())?;
+    let mut theirs = std::process::Command::new(dir.path().join("kubectl"));
+    theirs
+        .args(["apply", "-n", "by-folder", "--applyset=configmaps/site"])
+        .args(["--prune", "-f", "m/a.yaml"])
+        .current_dir(dir.path())
+        .env_clear()
+        .env("KUBECTL_APPLYSET", "true")
+        .env("KUBECACHEDIR", dir.path())
+        .env("KUBECONFIG", dir.path().join("kubeconfig"));
+    let refused = theirs.output()?;
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success(), "{said}");
+    assert!(said.contains("managed by tooling \"bbctl\""), "{said}");
     say("set = \"No Name\"\nfiles = [\"m\"]\n")?;
     assert_eq!(run("apply")?.status.code(), Some(2));
     Ok(())
