@@ -116,6 +116,20 @@ impl Failure {
         self
     }
 
+    /// What to do next: the hint, else what helps whoever ends so.
+    #[must_use]
+    pub fn advice(&self) -> Option<&str> {
+        let usual = match self.exit {
+            Exit::NotFound => {
+                Some("see what there is with `bbctl get all`, elsewhere with -n or -A")
+            }
+            Exit::Conflict => Some("read it again and repeat"),
+            Exit::TimedOut => Some("give it longer with --timeout"),
+            _ => None,
+        };
+        self.hint.as_deref().or(usual)
+    }
+
     /// The reader of our output went away; nobody is left to be told.
     #[must_use]
     pub fn is_silent(&self) -> bool {

@@ -31,6 +31,7 @@ pub mod results;
 pub mod select;
 pub mod session;
 pub mod set;
+pub mod sign;
 pub mod start;
 pub mod style;
 pub mod table;
@@ -67,7 +68,18 @@ pub async fn run(argv: &[OsString], io: Io) -> Exit {
             no_pager: argv.iter().any(|word| word == "--no-pager"),
         },
     );
-    let ended = carry_out(argv, &mut out).await;
+    let sign = out.sign().clone();
+    let ended = {
+        let mut work = Box::pin(carry_out(argv, &mut out));
+        tokio::select! {
+            biased;
+            ended = &mut work => ended,
+            () = tokio::time::sleep(sign::SOON) => {
+                sign.give();
+                work.await
+            }
+        }
+    };
     let ended = ended.and_then(|exit| out.finish().map(|()| exit));
     match ended {
         Ok(exit) => exit,

@@ -1,9 +1,15 @@
 //! Turns this process's arguments, streams and signals into one run of the library.
 
 use std::io::{self, BufReader, BufWriter, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bbctl::error::Exit;
 use bbctl::out::Io;
+
+/// How long after Ctrl-C the run may take to leave the terminal as it was. A second Ctrl-C ends
+/// it at once.
+const GRACE: Duration = Duration::from_millis(500);
 
 fn main() {
     let argv: Vec<_> = std::env::args_os().collect();
@@ -22,14 +28,46 @@ fn main() {
 }
 
 async fn until_interrupted(argv: &[std::ffi::OsString]) -> Exit {
+    std::thread::spawn(end_what_hangs);
     tokio::select! {
         biased;
         exit = bbctl::run(argv, streams()) => exit,
         _ = tokio::signal::ctrl_c() => {
-            let told = "interrupted: what the server was already asked for goes on there";
-            let _ = writeln!(io::stderr(), "\n{told}");
+            tell();
             Exit::Interrupted
         }
+    }
+}
+
+/// Ends a run that Ctrl-C does not end, since it hangs in a write that nobody reads, say.
+fn end_what_hangs() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    // Without one the run itself fails to start, and says so.
+    let Ok(runtime) = runtime else { return };
+    runtime.block_on(async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            return;
+        }
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            () = tokio::time::sleep(GRACE) => {
+                // Stderr may hang as well.
+                std::thread::spawn(tell);
+                tokio::time::sleep(GRACE / 10).await;
+            }
+        }
+        std::process::exit(Exit::Interrupted.code());
+    });
+}
+
+/// Says once what an interrupted run leaves behind.
+fn tell() {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    if !TOLD.swap(true, Ordering::Relaxed) {
+        let told = "interrupted: what the server was already asked for goes on there";
+        let _ = writeln!(io::stderr(), "\n{told}");
     }
 }
 

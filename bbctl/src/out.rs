@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::error::{Exit, Failure};
 use crate::pager;
+use crate::sign::Sign;
 use crate::style::{Colour, Tone, tame};
 use crate::table::{Table, wrap};
 
@@ -73,6 +74,8 @@ pub struct Out {
     colour: Colour,
     stderr_colour: Colour,
     request_id: Option<String>,
+    /// All that goes to stderr goes through it.
+    sign: Sign,
     /// What is held back until it is known whether it fits the screen.
     held: Option<Vec<u8>>,
 }
@@ -80,8 +83,11 @@ pub struct Out {
 impl Out {
     /// Takes over the streams.
     #[must_use]
-    pub fn new(io: Io, look: Look) -> Self {
+    pub fn new(mut io: Io, look: Look) -> Self {
+        let stderr = std::mem::replace(&mut io.stderr, Box::new(io::sink()));
+        let dumb = io.env.get("TERM").is_some_and(|term| term == "dumb");
         Self {
+            sign: Sign::new(stderr, io.stderr_is_terminal, dumb),
             colour: Colour::choose(look.no_color, &io.env, io.stdout_is_terminal),
             stderr_colour: Colour::choose(look.no_color, &io.env, io.stderr_is_terminal),
             io,
@@ -102,6 +108,12 @@ impl Out {
     /// Names what errors are to be found under in the server's audit log.
     pub fn set_request_id(&mut self, id: &str) {
         self.request_id = Some(id.to_owned());
+    }
+
+    /// What tells a person that something is under way.
+    #[must_use]
+    pub fn sign(&self) -> &Sign {
+        &self.sign
     }
 
     /// The environment.
@@ -168,6 +180,7 @@ impl Out {
     /// # Errors
     /// When stdout is closed or full.
     pub fn finish(&mut self) -> Result<(), Failure> {
+        self.sign.clear();
         if let Some(held) = self.held.take()
             && !pager::show(&held, &self.io.env)
         {
@@ -185,6 +198,7 @@ impl Out {
             held.extend_from_slice(bytes);
             return Ok(());
         }
+        self.sign.clear();
         self.io
             .stdout
             .write_all(bytes)
@@ -222,6 +236,23 @@ impl Out {
         let width = self.width().saturating_sub(before.chars().count());
         for line in wrap(&tame(text), width) {
             self.line(&format!("{before}{line}"))?;
+        }
+        Ok(())
+    }
+
+    /// Writes running text behind a word, broken between words; the lines after the first begin
+    /// under the text, not with the word again.
+    ///
+    /// # Errors
+    /// When stdout is closed or full.
+    pub fn text_behind(&mut self, word: &str, text: &str) -> Result<(), Failure> {
+        let margin = word.chars().count();
+        let width = self.width().saturating_sub(margin);
+        for (at, line) in wrap(&tame(text), width).iter().enumerate() {
+            match at {
+                0 => self.line(&format!("{word}{line}"))?,
+                _ => self.line(&format!("{:margin$}{line}", ""))?,
+            }
         }
         Ok(())
     }
@@ -334,7 +365,7 @@ impl Out {
                 "exit": failure.exit.code(),
                 "message": failure.message,
             });
-            if let Some(hint) = &failure.hint {
+            if let Some(hint) = failure.advice() {
                 line["hint"] = json!(hint);
             }
             if let Some(id) = &self.request_id {
@@ -345,7 +376,7 @@ impl Out {
         }
         let word = self.stderr_colour.paint(Tone::Bad, "error:");
         self.err_line(&format!("{word} {}", tame(&failure.message)));
-        if let Some(hint) = &failure.hint {
+        if let Some(hint) = failure.advice() {
             let word = self.stderr_colour.paint(Tone::Head, "hint:");
             self.err_line(&format!("{word} {}", tame(hint)));
         }
@@ -364,12 +395,10 @@ impl Out {
         self.err_line(&line);
     }
 
-    /// What is said beside the data may get lost, but never ends the program.
     fn err_line(&mut self, text: &str) {
         // On a terminal both ends meet: what was said first stands first.
         let _ = self.io.stdout.flush();
-        let _ = writeln!(self.io.stderr, "{text}");
-        let _ = self.io.stderr.flush();
+        self.sign.write(&format!("{text}\n"));
     }
 
     /// Whether a person can be asked.
@@ -389,8 +418,7 @@ impl Out {
     /// # Errors
     /// When stdin cannot be read.
     pub async fn ask(&mut self, question: &str) -> Result<String, Failure> {
-        let _ = write!(self.io.stderr, "{} ", tame(question));
-        let _ = self.io.stderr.flush();
+        self.sign.write(&format!("{} ", tame(question)));
         let line = self.with_stdin(|stdin| {
             let mut line = String::new();
             stdin.read_line(&mut line).map(|_| line)

@@ -47,6 +47,8 @@ pub async fn run(args: &Args, session: &Session, out: &mut Out) -> Result<Exit, 
     let object = session.get(kind, &name).await?;
     let before = manifest::of(&object)?;
     let file = write(&target, &before)?;
+    // The terminal is the editor's from here on.
+    out.sign().clear();
     open(&editor, &file).await?;
     let text = std::fs::read_to_string(&file)
         .map_err(|error| failed("read", &file, &error.to_string()))?;

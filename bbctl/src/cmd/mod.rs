@@ -98,7 +98,11 @@ pub async fn run(cli: Cli, out: &mut Out) -> Result<Exit, Failure> {
         Verb::Auth(verb) => start::auth::run(&verb, &connect(&globals, out).await?, out).await,
         Verb::Config(verb) => start::config::run(&verb, &globals, out),
         Verb::TestProxmox(args) => start::test_proxmox::run(&args, &globals, out).await,
-        Verb::Ui(args) => crate::ui::shell::run(&args, &globals, out).await,
+        Verb::Ui(args) => {
+            // The screen is the dashboard's.
+            out.sign().clear();
+            crate::ui::shell::run(&args, &globals, out).await
+        }
         Verb::TestVyos(args) => test_vyos::run(&args, &globals, out).await,
         Verb::Completion(args) => completion::run(&args, out),
         Verb::Complete(words) => completion::complete(&words, out).await,
@@ -191,6 +195,7 @@ async fn connect_for(
     }
     let session = Session::open(&connection, out.env()).await?;
     out.set_request_id(session.request_id());
+    out.sign().about(session.server());
     Ok(session)
 }
 

@@ -1,6 +1,8 @@
 //! Turns the question which version runs into an answer for client, server and kinds.
 
-use serde_json::{Value, json};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::{Api, ListParams};
+use serde_json::{Map, Value, json};
 
 use super::connect;
 use crate::cli::Globals;
@@ -15,6 +17,9 @@ Examples:
   bbctl version
   bbctl version --client
   bbctl version -o json";
+
+/// What the chart calls its Deployment.
+const CONTROLLER: &str = "app.kubernetes.io/name=bitbuilder-controller";
 
 /// What `bbctl version` takes.
 #[derive(Debug, clap::Args)]
@@ -66,25 +71,22 @@ pub async fn run(args: &Args, globals: &Globals, out: &mut Out) -> Result<Exit, 
         };
         out.line(&format!("served      {words}"))?;
     }
-    for (name, version) in facts
-        .get("providers")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-    {
-        out.line(&format!(
-            "provider    {name}: {}",
-            version.as_str().unwrap_or("unknown")
-        ))?;
+    for (word, field) in [("controller", "controllers"), ("provider", "providers")] {
+        let versions = facts.get(field).and_then(Value::as_object);
+        for (name, version) in versions.into_iter().flatten() {
+            let version = version.as_str().unwrap_or("unknown");
+            out.line(&format!("{word:<12}{name}: {version}"))?;
+        }
     }
     Ok(Exit::Ok)
 }
 
 async fn ask(session: &Session, facts: &mut Value, out: &mut Out) {
     let client = session.client();
-    let (server, groups, providers) = futures::join!(
+    let (server, groups, controllers, providers) = futures::join!(
         session.ask("ask for the version", client.apiserver_version()),
         session.ask("ask for the kinds", client.list_api_groups()),
+        controllers(session),
         session.list(
             Kind::named("providers").expect("a kind of ours"),
             &Scope::Everywhere,
@@ -118,6 +120,21 @@ async fn ask(session: &Session, facts: &mut Value, out: &mut Out) {
             ));
         }
     }
+    // Only operators may read Deployments everywhere.
+    if let Ok(controllers) = controllers {
+        for (name, version) in &controllers {
+            let other = version.as_str().filter(|v| *v != env!("CARGO_PKG_VERSION"));
+            if let Some(version) = other {
+                facts["skew"] = json!(true);
+                out.warn(&format!(
+                    "controller {name} is of version {version}, bbctl of {}: use those of one \
+                     release",
+                    env!("CARGO_PKG_VERSION")
+                ));
+            }
+        }
+        facts["controllers"] = Value::Object(controllers);
+    }
     // Only operators may read Providers; for others there is nothing to say here.
     if let Ok(providers) = providers {
         let versions = providers.iter().map(|p| {
@@ -131,4 +148,25 @@ async fn ask(session: &Session, facts: &mut Value, out: &mut Out) {
         });
         facts["providers"] = Value::Object(versions.collect());
     }
+}
+
+/// The version of each controller, by namespace and name, as its Deployment says.
+async fn controllers(session: &Session) -> Result<Map<String, Value>, Failure> {
+    let api: Api<Deployment> = Api::all(session.client());
+    let params = ListParams::default().labels(CONTROLLER);
+    let list = session
+        .ask("ask for controllers", api.list(&params))
+        .await?;
+    let versions = list.items.into_iter().map(|deployment| {
+        let meta = deployment.metadata;
+        let labels = meta.labels.unwrap_or_default();
+        let version = labels.get("app.kubernetes.io/version");
+        let name = format!(
+            "{}/{}",
+            meta.namespace.unwrap_or_default(),
+            meta.name.unwrap_or_default()
+        );
+        (name, json!(version))
+    });
+    Ok(versions.collect())
 }

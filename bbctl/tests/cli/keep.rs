@@ -100,3 +100,37 @@ fn many_at_once_lose_nothing_and_spoil_nothing() {
     let mode = std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode, 0o700);
 }
+
+#[test]
+fn settings_that_many_set_at_once_are_all_there() {
+    let home = tempfile::tempdir().unwrap();
+    let all = [
+        ("namespace", "acme"),
+        ("context", "lab"),
+        ("output", "wide"),
+        ("timeout", "7s"),
+        ("kubeconfig", "/nowhere/config"),
+    ];
+    let begin = |(name, value): &(&str, &str)| {
+        Command::new(env!("CARGO_BIN_EXE_bbctl"))
+            .args(["config", "set", name, value])
+            .env_clear()
+            .env("HOME", home.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("bbctl is built")
+    };
+    let children: Vec<Child> = all.iter().cycle().take(20).map(begin).collect();
+    for child in children {
+        let done = child.wait_with_output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    }
+    let text = std::fs::read_to_string(home.path().join(".bbctl/settings.toml")).unwrap();
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    let mut wanted: Vec<String> = all.iter().map(|(n, v)| format!("{n} = \"{v}\"")).collect();
+    wanted.sort_unstable();
+    assert_eq!(lines, wanted);
+}

@@ -32,7 +32,24 @@ const LOCAL: [&str; 3] = ["completion", "help", "man"];
 /// Commands that other tests walk through: they ask people, draw screens or have more to say.
 const ELSEWHERE: [&str; 4] = ["config", "doctor", "init", "launch"];
 
+/// Flags that sound like a secret and are none.
+const NO_SECRET: [(&str, &str); 2] = [
+    ("ssh-key", "a file with a public key"),
+    ("secrets", "the namespace of Secrets"),
+];
+
+/// Commands without commands below, but for those that other tests walk through.
 fn leaves() -> Vec<(String, clap::Command)> {
+    let mut all = every();
+    all.retain(|(words, _)| {
+        let first = words.split(' ').next().unwrap_or_default();
+        !LOCAL.contains(&first) && !ELSEWHERE.contains(&first)
+    });
+    all
+}
+
+/// All commands without commands below.
+fn every() -> Vec<(String, clap::Command)> {
     fn walk(words: &str, command: &clap::Command, all: &mut Vec<(String, clap::Command)>) {
         let below: Vec<_> = command
             .get_subcommands()
@@ -50,10 +67,6 @@ fn leaves() -> Vec<(String, clap::Command)> {
     root.build();
     let mut all = Vec::new();
     walk("", &root, &mut all);
-    all.retain(|(words, _)| {
-        let first = words.split(' ').next().unwrap_or_default();
-        !LOCAL.contains(&first) && !ELSEWHERE.contains(&first)
-    });
     all
 }
 
@@ -159,5 +172,114 @@ async fn what_would_be_made_is_shown_without_a_server() {
         let made: serde_json::Value = serde_json::from_str(&ran.stdout).expect("one document");
         assert_eq!(made["metadata"]["name"], "web", "{line}");
         assert!(made["spec"].is_object(), "{line}");
+    }
+}
+
+fn parsed(line: &str) -> Result<cli::Cli, clap::Error> {
+    let argv = std::iter::once("bbctl").chain(line.split_whitespace());
+    cli::parse(&argv.map(Into::into).collect::<Vec<_>>(), 80)
+}
+
+#[test]
+fn no_flag_takes_a_secret() {
+    let mut harmless = BTreeSet::new();
+    for (words, command) in every() {
+        for flag in flags(&command) {
+            let words_of_it: Vec<&str> = flag.split('-').collect();
+            let sounds = [
+                "key",
+                "token",
+                "password",
+                "passphrase",
+                "secret",
+                "secrets",
+            ];
+            if !words_of_it.iter().any(|word| sounds.contains(word)) || flag.ends_with("-file") {
+                continue;
+            }
+            let known = NO_SECRET.iter().find(|(name, _)| *name == flag);
+            assert!(
+                known.is_some(),
+                "{words} --{flag} shows its value to whoever lists processes"
+            );
+            harmless.insert(flag);
+        }
+    }
+    let named: BTreeSet<String> = NO_SECRET
+        .iter()
+        .map(|(flag, _)| (*flag).to_owned())
+        .collect();
+    assert_eq!(harmless, named, "what is excused is no flag any more");
+}
+
+#[test]
+fn no_part_of_a_name_is_a_command() {
+    fn walk(before: &str, command: &clap::Command, tried: &mut usize) {
+        let below = || command.get_subcommands();
+        let names: BTreeSet<&str> = below()
+            .flat_map(|c| std::iter::once(c.get_name()).chain(c.get_all_aliases()))
+            .collect();
+        for name in &names {
+            for (end, _) in name.char_indices().skip(1) {
+                let part = &name[..end];
+                // Where the part is a name of its own, that one is meant.
+                if names.contains(part) {
+                    continue;
+                }
+                let line = format!("{before} {part}");
+                let error = parsed(&line).expect_err(&line);
+                assert_eq!(error.exit_code(), 2, "{line}: {error}");
+                *tried += 1;
+            }
+        }
+        for command in below() {
+            walk(&format!("{before} {}", command.get_name()), command, tried);
+        }
+    }
+    let mut tried = 0;
+    walk("", &cli::command(80, None), &mut tried);
+    assert!(tried > 300, "only {tried} parts were tried");
+}
+
+#[test]
+fn flags_stand_where_one_likes_and_two_dashes_end_them() {
+    let mut tried = 0;
+    for (words, command) in every() {
+        let line = whole(&words, &command);
+        let Ok(last) = parsed(&format!("{line} -n acme --no-color --timeout 7s")) else {
+            panic!("{line} is not understood");
+        };
+        for other in [
+            format!("-n acme {line} --timeout 7s --no-color"),
+            format!("--timeout=7s --no-color {line} --namespace=acme"),
+            format!("--no-color --timeout=7s -nacme {line}"),
+        ] {
+            let cli = parsed(&other).unwrap_or_else(|error| panic!("{other}: {error}"));
+            assert_eq!(format!("{cli:?}"), format!("{last:?}"), "{other}");
+        }
+        // Behind the dashes everything is a word, if the command takes words at all.
+        if let Ok(cli) = parsed(&format!("{line} -- --json")) {
+            assert!(!cli.globals.json, "{line}");
+            assert!(format!("{:?}", cli.verb).contains("--json"), "{line}");
+        }
+        assert!(!cli::wants_json(
+            &["bbctl", "get", "--", "--json"].map(Into::into)
+        ));
+        tried += 1;
+    }
+    assert!(tried > 60, "only {tried} commands were tried");
+}
+
+/// As `line`, with what `required` says of groups of flags.
+fn whole(words: &str, command: &clap::Command) -> String {
+    let line = line(words, command);
+    match words {
+        "providers add" => format!("{line} --vyos https://r1 --router-id 10.0.0.1 --sha256 AB"),
+        "test-proxmox" => format!("{line} --sha256 AB"),
+        "images create" => format!("{line} --template 9000"),
+        "completion" => "completion bash".to_owned(),
+        "test-vyos" => "test-vyos r1".to_owned(),
+        "delete" | "describe" | "get" | "edit" | "wait" => format!("{words} network/web"),
+        _ => line,
     }
 }
