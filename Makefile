@@ -1,6 +1,6 @@
 # Turns a verb into the script that does it; see scripts/ for what each does.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down demo-helm image test check bench bench-ui scale sweep upgrade
+.PHONY: help demo demo-down demo-helm image test check bench bench-ui lists scale sweep upgrade
 
 help:
 	@echo 'make demo       build, start a lab on this machine, apply examples/acme, show what came of it'
@@ -11,6 +11,7 @@ help:
 	@echo 'make check      format, lints, licences'
 	@echo 'make bench      measure what docs/figures.md promises'
 	@echo 'make bench-ui   the same of the dashboard, with 10,000 instances and 100 changes a second'
+	@echo 'make lists      compare bbctl with kubectl over 1,000 instances'
 	@echo 'make scale      the same with thousands of objects; ONLY=NAME for one scenario'
 	@echo 'make sweep      kill the controller around every call that it makes in a life of a tenant'
 	@echo 'make upgrade    from the commit before to this tree and back with 1,000 objects; FROM=REF'
@@ -40,6 +41,9 @@ bench:
 
 bench-ui:
 	@scripts/bench-ui.sh
+
+lists:
+	@scripts/lists.sh
 
 scale:
 	@scripts/scale.sh $(ONLY)

@@ -282,9 +282,11 @@ pub const WIDEST: usize = 120;
 /// The tree of commands, as wide as help may be, under the name it was called by.
 #[must_use]
 pub fn command(width: usize, called: Option<&str>) -> clap::Command {
-    let name = match called.map(|path| Path::new(path).file_stem().unwrap_or_default()) {
-        Some(stem) if stem == "kubectl-bb" => "kubectl bb",
-        _ => "bbctl",
+    let stem = called.and_then(|path| Path::new(path).file_stem()?.to_str());
+    // kubectl finds a plugin by its name, in which `_` stands for `-`.
+    let name = match stem.and_then(|stem| stem.strip_prefix("kubectl-")) {
+        Some(plugin) => format!("kubectl {}", plugin.replace('_', "-")),
+        None => "bbctl".to_owned(),
     };
     let mut command = Cli::command()
         .bin_name(name)

@@ -94,7 +94,8 @@ pub async fn run(argv: &[OsString], io: Io) -> Exit {
 
 async fn carry_out(argv: &[OsString], out: &mut Out) -> Result<Exit, Failure> {
     let called = argv.first().and_then(|name| Path::new(name).file_stem());
-    if called.is_some_and(|name| name == "kubectl_complete-bb") {
+    let called = called.and_then(|name| name.to_str()).unwrap_or_default();
+    if called.starts_with("kubectl_complete-") {
         let words = argv
             .iter()
             .skip(1)

@@ -240,13 +240,12 @@ impl Out {
         Ok(())
     }
 
-    /// Writes running text behind a word, broken between words; the lines after the first begin
-    /// under the text, not with the word again.
+    /// Writes running text behind a word that takes `margin` characters, broken between words;
+    /// the lines after the first begin under the text, not with the word again.
     ///
     /// # Errors
     /// When stdout is closed or full.
-    pub fn text_behind(&mut self, word: &str, text: &str) -> Result<(), Failure> {
-        let margin = word.chars().count();
+    pub fn text_behind(&mut self, word: &str, margin: usize, text: &str) -> Result<(), Failure> {
         let width = self.width().saturating_sub(margin);
         for (at, line) in wrap(&tame(text), width).iter().enumerate() {
             match at {

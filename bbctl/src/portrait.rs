@@ -132,7 +132,7 @@ impl Portrait {
         out.text_toned("", kinds::tone(&health), &word)?;
         for cause in related::causes(self.kind, &self.object, &self.related) {
             if !health.message.contains(&cause) {
-                out.text_behind("  because ", &cause)?;
+                out.text_behind("  because ", 10, &cause)?;
             }
         }
         Ok(())

@@ -291,11 +291,8 @@ fn tell(router: &str, checks: &[Check], out: &mut Out) -> Result<(), Failure> {
             Verdict::Skip => ("SKIP", Tone::Faint),
         };
         let word = out.paint(tone, word);
-        out.line(&format!(
-            "{word}  {:<widest$}  {}",
-            check.name,
-            crate::style::tame(&check.detail)
-        ))?;
+        let before = format!("{word}  {:<widest$}  ", check.name);
+        out.text_behind(&before, margin.chars().count(), &check.detail)?;
         if let Some(remedy) = &check.remedy {
             out.text_under(&margin, &format!("remedy: {remedy}"))?;
         }

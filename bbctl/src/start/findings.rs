@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::checks::{Check, Verdict};
 use crate::error::{Exit, Failure};
 use crate::out::{Format, Out};
-use crate::style::{Tone, tame};
+use crate::style::Tone;
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -125,14 +125,8 @@ fn lines(findings: &[Finding], out: &mut Out) -> Result<(), Failure> {
             (Verdict::Fail, true) => format!("(optional) {}", check.detail),
             _ => check.detail.clone(),
         };
-        let room = out.width().saturating_sub(widest + 8).max(20);
-        let broken = crate::table::wrap(&tame(&detail), room);
-        let mut broken = broken.iter();
-        let first = broken.next().map(String::as_str).unwrap_or_default();
-        out.line(&format!("{word}  {:<widest$}  {first}", check.name))?;
-        for more in broken {
-            out.line(&format!("{margin}{more}"))?;
-        }
+        let before = format!("{word}  {:<widest$}  ", check.name);
+        out.text_behind(&before, widest + 8, &detail)?;
         if let Some(remedy) = &check.remedy {
             out.text_under(&margin, &format!("remedy: {remedy}"))?;
         }

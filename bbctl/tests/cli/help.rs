@@ -230,9 +230,36 @@ async fn a_part_of_a_command_is_not_the_command() {
 
 #[test]
 fn called_as_a_plugin_of_kubectl_it_says_so() {
-    let argv = ["/usr/local/bin/kubectl-bb", "get", "--help"].map(Into::into);
-    let text = cli::parse(&argv, 80).unwrap_err().render().to_string();
-    assert!(text.contains("Usage: kubectl bb get"), "{text}");
+    for name in ["bb", "bitbuilder"] {
+        let program = format!("/usr/local/bin/kubectl-{name}");
+        let argv = [program.as_str(), "get", "--help"].map(Into::into);
+        let text = cli::parse(&argv, 80).unwrap_err().render().to_string();
+        assert!(
+            text.contains(&format!("Usage: kubectl {name} get")),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn the_plugin_is_offered_under_a_name_of_its_own() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.krew.yaml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let plugin: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+    // As the guide of krew has it: small letters, whole words, nothing that any cloud could claim.
+    assert_eq!(plugin["metadata"]["name"], "bitbuilder");
+    let short = plugin["spec"]["shortDescription"].as_str().unwrap();
+    assert!(short.len() <= 50 && !short.contains("kubectl"), "{short}");
+    for platform in plugin["spec"]["platforms"].as_array().unwrap() {
+        assert_eq!(platform["bin"], "bbctl");
+        let files: Vec<&str> = platform["files"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|file| file["from"].as_str())
+            .collect();
+        assert_eq!(files, ["bbctl", "LICENSE"]);
+    }
 }
 
 #[tokio::test]

@@ -283,3 +283,62 @@ fn whole(words: &str, command: &clap::Command) -> String {
         _ => line,
     }
 }
+
+/// All sources of the program, by path below `src`, without their tests.
+fn sources() -> Vec<(String, String)> {
+    fn walk(dir: &std::path::Path, all: &mut Vec<(String, String)>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, all);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+            all.push((path.display().to_string(), text.to_owned()));
+        }
+    }
+    let mut all = Vec::new();
+    let src = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    walk(&src, &mut all);
+    all
+}
+
+/// Nothing is told to anybody but the API server, router or cluster that flags and files name:
+/// the three places that open connections get their address from there.
+#[test]
+fn connections_are_opened_in_three_places_and_no_address_is_built_in() {
+    let opens = [
+        "TcpStream",
+        "UdpSocket",
+        "UnixStream",
+        "lookup_host",
+        "reqwest",
+        "hyper",
+        "Client::try_from",
+        "Endpoint::new",
+        "::connect(",
+    ];
+    let mut places = BTreeSet::new();
+    for (path, text) in sources() {
+        if opens.iter().any(|word| text.contains(word)) {
+            let (_, below) = path.split_once("/src/").unwrap();
+            places.insert(below.to_owned());
+        }
+        let code = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
+        for line in code {
+            for (at, _) in line.match_indices("://") {
+                let host = &line[at + 3..];
+                let known = ["192.0.2.", "pve1.example", "HOST", "{", "\"", "[^"];
+                assert!(
+                    known.iter().any(|word| host.starts_with(word)),
+                    "{path}: {line}"
+                );
+            }
+        }
+    }
+    let known = ["checks.rs", "session.rs", "start/test_proxmox.rs"].map(str::to_owned);
+    assert_eq!(places, BTreeSet::from(known));
+}

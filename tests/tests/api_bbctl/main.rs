@@ -1,7 +1,9 @@
 //! bbctl, the program as it is installed, against a real API server.
 
 mod around;
+mod ends;
 mod examples;
+mod forms;
 mod guests;
 mod hour;
 mod member;

@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use bb_lab_harness::{Cluster, Options, chart, paths};
+use bb_tests::site::client_of;
 use kube::api::{DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 
@@ -286,23 +288,109 @@ async fn describe_begins_with_why_it_is_not_ready() -> Result<()> {
         json!(["network web: Unreachable: r1 does not answer"])
     );
     assert_eq!(told["object"]["metadata"]["name"], "www");
+    // A cause that is longer than a line goes on under its own first word.
+    let long = "r1 does not answer, ".repeat(8);
+    let net = json!({"status": "False", "reason": "Unreachable", "message": long.trim()});
+    set_ready(&api(&client, "Network", "told"), "web", 1, net).await?;
+    let told = good("describe instance www -n told", "").await?.stdout;
+    assert_eq!(told.matches("  because ").count(), 1, "{told}");
+    let next = told
+        .lines()
+        .skip_while(|line| !line.contains("because"))
+        .nth(1);
+    let next = next.context("a second line")?;
+    assert!(
+        next.starts_with("          ") && next.contains("answer"),
+        "{told}"
+    );
     let fresh = good("describe network web -n told", "").await?.stdout;
     assert!(fresh.contains("www"), "the instances of a network: {fresh}");
     Ok(())
 }
 
-#[tokio::test]
+/// The Deployment of a controller that runs nowhere, as the chart labels it.
+fn controller(name: &str, version: &str) -> String {
+    let labels = json!({"app.kubernetes.io/name": "bitbuilder-controller",
+        "app.kubernetes.io/version": version});
+    let pod = json!({"metadata": {"labels": labels},
+        "spec": {"containers": [{"name": "controller", "image": "none"}]}});
+    let object = json!({"apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": name, "namespace": "versions", "labels": labels},
+        "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": pod}});
+    format!("{object}\n---\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn version_names_both_ends_and_what_is_served() -> Result<()> {
-    let facts = good("version -o json", "").await?.json()?;
+    // A server of its own: what runs elsewhere must not count.
+    let dir = tempfile::tempdir_in(paths::scratch()?)?;
+    let own = Cluster::start(Options::new(dir.path().join("k8s"))).await?;
+    let run = |words: &'static str, stdin: String| {
+        let child = begin(own.kubeconfig(), words);
+        async move {
+            let ran = end(child?, &stdin).await?;
+            ensure!(ran.code == Some(0), "{words}: {ran:?}");
+            anyhow::Ok(ran)
+        }
+    };
+    // A server without our kinds.
+    let bare = run("version -o json", String::new()).await?;
+    let facts = bare.json()?;
+    assert_eq!(
+        (&facts["served"], &facts["skew"]),
+        (&json!([]), &json!(true))
+    );
+    assert!(
+        bare.stderr
+            .contains("install the custom resource definitions"),
+        "{bare:?}"
+    );
+    tokio::task::block_in_place(|| own.apply(&[chart::crds()]))?;
+    let facts = run("version -o json", String::new()).await?.json()?;
+    let client = facts["client"].as_str().context("a version")?.to_owned();
     assert_eq!(facts["served"], json!(["v1alpha1"]));
     assert_eq!(facts["skew"], false);
+    assert_eq!(facts["controllers"], json!({}));
     assert!(
         facts["server"]
             .as_str()
             .is_some_and(|version| version.starts_with('v')),
         "{facts}"
     );
-    Ok(())
+    let tls = json!({"caSecret": "ca"});
+    let router = json!({"region": "north", "vyos": {"endpoint": "https://192.0.2.1", "tls": tls,
+        "credentials": {"secret": "r1"}, "routerId": "10.255.0.1"}});
+    let file =
+        namespace("versions") + &controller("one", &client) + &ours("Provider", "r1", &router);
+    run("apply -f -", file).await?;
+    let status = json!({"status": {"version": "1.5-rolling-202410220007"}});
+    let providers = api(&client_of(own.kubeconfig()).await?, "Provider", "");
+    providers
+        .patch_status("r1", &PatchParams::default(), &Patch::Merge(&status))
+        .await?;
+    let facts = run("version -o json", String::new()).await?.json()?;
+    assert_eq!(facts["controllers"], json!({"versions/one": client}));
+    assert_eq!(
+        facts["providers"],
+        json!({"r1": "1.5-rolling-202410220007"})
+    );
+    assert_eq!(facts["skew"], false, "{facts}");
+    run("apply -f -", controller("two", "99.0.0")).await?;
+    let told = run("version", String::new()).await?;
+    for line in [
+        "controller  versions/two: 99.0.0",
+        "provider    r1: 1.5-rolling-202410220007",
+    ] {
+        assert!(told.stdout.contains(line), "{line}: {told:?}");
+    }
+    assert!(
+        told.stderr
+            .contains("controller versions/two is of version 99.0.0"),
+        "{told:?}"
+    );
+    let facts = run("version -o json", String::new()).await?.json()?;
+    assert_eq!(facts["skew"], true, "{facts}");
+    own.stop()
 }
 
 #[tokio::test]
