@@ -17,7 +17,17 @@ use crate::around::{BOUND, cluster, good, instance, namespace, network, ours};
 
 /// Examples that do not run here, each with the test that runs the like with what it takes. One
 /// that is in no page any more is an error.
-const ELSEWHERE: [(&str, &str); 3] = [
+const ELSEWHERE: [(&str, &str); 7] = [
+    (
+        "bbctl instances ssh",
+        "guests: it takes a guest that listens",
+    ),
+    ("bbctl instances exec", "guests: the same"),
+    ("bbctl instances console", "guests: it takes a cluster"),
+    (
+        "bbctl test-vyos r1 --ssh",
+        "guests: it takes a router that listens",
+    ),
     ("bbctl apply -f examples/acme --plan ", "lab_plan: the same"),
     ("bbctl ui", "lab_ui: it takes a terminal"),
     ("bbctl plan", "lab_plan: it takes a controller that answers"),
@@ -131,6 +141,10 @@ fn may_end(line: &str, done: &std::process::Output) -> bool {
     let stderr = String::from_utf8_lossy(&done.stderr);
     let stdout = String::from_utf8_lossy(&done.stdout);
     let code = done.status.code();
+    // What was tried was not kept, and no key lies here.
+    if line.contains(" --kept ") || line.contains(" --ssh=") {
+        return code != Some(0) && stderr.contains("hint: ");
+    }
     if let Some((_, must, words)) = in_vain(line) {
         return code == Some(*must) && stdout.contains(words);
     }

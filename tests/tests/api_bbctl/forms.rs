@@ -96,7 +96,10 @@ const FORMS: [(&str, &[&str]); 20] = [
 ];
 
 /// Commands whose documents other tests read: they make something, or have pages of their own.
-const ELSEWHERE: [&str; 9] = [
+const ELSEWHERE: [&str; 12] = [
+    "instances console",
+    "instances exec",
+    "instances ssh",
     "completion",
     "help",
     "init",
