@@ -246,6 +246,10 @@ fn no_part_of_a_name_is_a_command() {
 fn flags_stand_where_one_likes_and_two_dashes_end_them() {
     let mut tried = 0;
     for (words, command) in every() {
+        // What it runs elsewhere stands behind the dashes, flags and all.
+        if words == "instances exec" {
+            continue;
+        }
         let line = whole(&words, &command);
         let Ok(last) = parsed(&format!("{line} -n acme --no-color --timeout 7s")) else {
             panic!("{line} is not understood");
