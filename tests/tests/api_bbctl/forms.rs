@@ -112,7 +112,8 @@ const ELSEWHERE: [&str; 12] = [
 ];
 
 /// Verbs that change something and write results.
-const WRITES: [&str; 14] = [
+const WRITES: [&str; 15] = [
+    "rebuild",
     "apply",
     "edit",
     "delete",
