@@ -26,7 +26,8 @@ pub(crate) fn measure() -> Answer<Vec<Figure>> {
     figures
 }
 
-fn watched(dir: &Path, server: &Server) -> Answer<Vec<Figure>> {
+/// Starts the program in a terminal; its number comes to stand in the file.
+fn start(tmux: &Tmux, dir: &Path, server: &Server, pid: &Path) -> Answer<()> {
     let kubeconfig = dir.join("kubeconfig");
     let text = json!({"apiVersion": "v1", "kind": "Config", "current-context": "bench",
         "clusters": [{"name": "bench", "cluster": {"server": server.address}}],
@@ -34,8 +35,6 @@ fn watched(dir: &Path, server: &Server) -> Answer<Vec<Figure>> {
         "contexts": [{"name": "bench",
             "context": {"cluster": "bench", "user": "bench", "namespace": "default"}}]});
     std::fs::write(&kubeconfig, text.to_string())?;
-    let tmux = Tmux(format!("bb-ui-bench-{}", std::process::id()));
-    let pid = dir.join("pid");
     let line = format!(
         "sh -c 'echo $$ >{}; exec env HOME={} KUBECONFIG={} {} ui'; sleep 60",
         pid.display(),
@@ -46,8 +45,15 @@ fn watched(dir: &Path, server: &Server) -> Answer<Vec<Figure>> {
     let (columns, lines) = (TERMINAL.0.to_string(), TERMINAL.1.to_string());
     let size = ["-x", &columns, "-y", &lines];
     let open = ["-f", "/dev/null", "new-session", "-d"];
-    let begun = Instant::now();
     tmux.run(&[&open[..], &size[..], &[&line]].concat())?;
+    Ok(())
+}
+
+fn watched(dir: &Path, server: &Server) -> Answer<Vec<Figure>> {
+    let tmux = Tmux(format!("bb-ui-bench-{}", std::process::id()));
+    let pid = dir.join("pid");
+    let begun = Instant::now();
+    start(&tmux, dir, server, &pid)?;
     let wait = |text: &str| -> Answer<f64> {
         loop {
             let screen = tmux.run(&["capture-pane", "-p"])?;

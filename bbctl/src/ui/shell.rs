@@ -168,10 +168,8 @@ impl Shell {
                         drop(keys.take());
                         self.screen.lend();
                         let ran = world::visit(&command, &self.connection).await;
-                        self.screen.take_back()?;
+                        self.take_back()?;
                         keys = Some(EventStream::new());
-                        let size = self.screen.terminal.size()?;
-                        update(&mut self.model, Event::Size(size.width, size.height));
                         update(&mut self.model, Event::Ran(ran));
                         pace.hurry();
                     }
@@ -179,10 +177,8 @@ impl Shell {
                         drop(keys.take());
                         self.screen.lend();
                         let left = world::draft(&draft, &self.env).await;
-                        self.screen.take_back()?;
+                        self.take_back()?;
                         keys = Some(EventStream::new());
-                        let size = self.screen.terminal.size()?;
-                        update(&mut self.model, Event::Size(size.width, size.height));
                         for effect in update(&mut self.model, Event::Drafted(draft, left)) {
                             self.carry_out(effect)?;
                         }
@@ -196,6 +192,14 @@ impl Shell {
                 }
             }
         }
+    }
+
+    /// Takes the terminal back from whoever had it; it may have another size by now.
+    fn take_back(&mut self) -> std::io::Result<()> {
+        self.screen.take_back()?;
+        let size = self.screen.terminal.size()?;
+        update(&mut self.model, Event::Size(size.width, size.height));
+        Ok(())
     }
 
     fn draw(&mut self) -> std::io::Result<()> {
