@@ -293,6 +293,8 @@ async fn a_plan_is_seen_before_it_is_sent_and_an_old_one_is_refused() -> Result<
         let old = ui.shows("nothing was sent")?;
         ensure!(old.contains("is old"), "{old}");
         ui.press(&["Escape"])?;
+        // A letter right behind it would be read as one with alt.
+        ui.until("the list", |screen| !screen.contains("what it would send"))?;
         ui.press(&["y"])?;
         ui.shows("cpu: 2")?;
         ui.press(&["C-c"])?;
