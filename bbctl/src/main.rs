@@ -47,8 +47,14 @@ fn end_what_hangs() {
     // Without one the run itself fails to start, and says so.
     let Ok(runtime) = runtime else { return };
     runtime.block_on(async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            return;
+        loop {
+            if tokio::signal::ctrl_c().await.is_err() {
+                return;
+            }
+            // There it stops a search, say.
+            if !bbctl::pager::is_open() {
+                break;
+            }
         }
         tokio::select! {
             _ = tokio::signal::ctrl_c() => {}

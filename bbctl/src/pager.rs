@@ -3,9 +3,19 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The program that is used where `PAGER` names none.
 const USUAL: &str = "less";
+
+/// Whether a pager has the terminal.
+static OPEN: AtomicBool = AtomicBool::new(false);
+
+/// Whether a pager has the terminal now: Ctrl-C is a key of its own then.
+#[must_use]
+pub fn is_open() -> bool {
+    OPEN.load(Ordering::Relaxed)
+}
 
 /// Shows text in a pager, and says whether it did: not where it fits the screen, where `PAGER` is
 /// empty or `cat`, or where the program is not there.
@@ -43,12 +53,15 @@ fn run(pager: &str, text: &[u8], env: &BTreeMap<String, String>) -> bool {
     let Ok(mut child) = command.spawn() else {
         return false;
     };
+    OPEN.store(true, Ordering::Relaxed);
     if let Some(mut stdin) = child.stdin.take() {
         // Who leaves the pager early has seen enough.
         let _ = stdin.write_all(text);
     }
+    let ended = child.wait();
+    OPEN.store(false, Ordering::Relaxed);
     // A shell that finds no such program ends with 127.
-    child.wait().is_ok_and(|status| status.code() != Some(127))
+    ended.is_ok_and(|status| status.code() != Some(127))
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ Examples:
   bbctl apply -f network.yaml --dry-run=server
   bbctl apply -k overlays/prod --set prod --prune --dry-run=server
   bbctl apply -f examples/acme --set acme --prune --dry-run=server
-  bbctl apply -f examples/acme --set acme --prune --yes --confirm=acme --wait
+  bbctl apply -f examples/acme --set acme --prune --yes --confirm=set/acme --wait
   bbctl apply -f examples/acme --plan 0c5ee3fd3c1b3e1a07d2f0c1c8a2b9e4
   bbctl get network web -o yaml | bbctl apply -f -
 
@@ -53,7 +53,7 @@ pub struct Args {
     /// What the files no longer have
     #[command(flatten)]
     pub pruning: Flags,
-    /// Confirm by its name what --prune deletes and is grave: a Tenant, most of the set
+    /// Confirm by its name what --prune deletes and is grave: a Tenant, or set/NAME for most of the set
     #[arg(long, value_name = "NAME", value_delimiter = ',', requires = "prune")]
     pub confirm: Vec<String>,
     /// How to write

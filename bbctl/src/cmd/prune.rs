@@ -3,6 +3,8 @@
 //! What was read before the question is what is deleted afterwards, and only while it still carries
 //! the mark of the set.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, ApiResource, Patch, PatchParams, Preconditions};
 
@@ -11,10 +13,11 @@ use super::delete::{self, DELETED, DELETING, Doomed};
 use crate::change::Writing;
 use crate::error::{Exit, Failure};
 use crate::gravity::weigh;
-use crate::kinds::Kind;
+use crate::kinds::{KINDS, Kind};
 use crate::manifest::Manifest;
 use crate::object::{self, Object};
 use crate::out::Out;
+use crate::related::namespace_of;
 use crate::resource::{Known, Resolver, Target};
 use crate::results::Results;
 use crate::session::{Scope, Session};
@@ -120,11 +123,13 @@ impl Pruning {
                     kind: Some(Known(kind)),
                 };
                 count += 1;
-                if !kept.contains(&target) {
+                if !kept.iter().any(|kept| is_same(kept, &target)) {
                     members.push((target, object));
                 }
             }
         }
+        unprotected(&members)?;
+        seeing(&members, session).await?;
         // What the files have is judged once they are applied: they may take it out of there.
         let mut leaving = kept.to_vec();
         leaving.extend(members.iter().map(|(target, _)| target.clone()));
@@ -176,7 +181,9 @@ impl Pruning {
             writing: writing.clone(),
             ..delete::Flags::default()
         };
-        if is_most(asked.len(), self.members) && !confirm.contains(&self.set.name) {
+        // A word of its own: the name alone confirms the end of a Tenant of that name.
+        let named = format!("set/{}", self.set.name);
+        if is_most(asked.len(), self.members) && !confirm.contains(&named) {
             self.confirm_most(asked.len(), out).await?;
         }
         delete::confirm(&flags, &asked, out).await
@@ -189,7 +196,7 @@ impl Pruning {
         if !out.can_ask() {
             return Err(
                 Failure::usage(format!("nobody can be asked whether to delete {most}"))
-                    .hint(format!("confirm it with --confirm={name}")),
+                    .hint(format!("confirm it with --confirm=set/{name}")),
             );
         }
         let answer = out.ask(&format!("Type `{name}` to delete {most}:")).await?;
@@ -238,7 +245,19 @@ impl Pruning {
             doomed = weighed(members.collect(), &targets, session).await?;
         }
         let mut leaving = Vec::new();
+        let mut stays: Option<&Target> = None;
         for one in &doomed {
+            // What comes after it may be used by what stays.
+            if let Some(stays) = stays.filter(|stays| stays.resource != one.target.resource) {
+                let words = format!(
+                    "{} was not deleted: {} stays, and may use it",
+                    one.target.label(),
+                    stays.label()
+                );
+                let failure = Failure::new(Exit::Failure, words);
+                results.fail(&failure.hint("see to that first, and repeat"), out);
+                continue;
+            }
             match delete_member(&self.set, dry_run, one, session).await {
                 Ok(Some(word)) => {
                     results.add(&one.target, word, None, out)?;
@@ -247,11 +266,17 @@ impl Pruning {
                         leaving.push(Wanted::this(one.target.clone(), uid));
                     }
                 }
-                Ok(None) => out.note(&format!(
-                    "{} is no longer in the set: it stays",
-                    one.target.label()
-                )),
-                Err(failure) => results.fail(&failure, out),
+                Ok(None) => {
+                    stays = stays.or(Some(&one.target));
+                    out.note(&format!(
+                        "{} is no longer in the set: it stays",
+                        one.target.label()
+                    ));
+                }
+                Err(failure) => {
+                    stays = stays.or(Some(&one.target));
+                    results.fail(&failure, out);
+                }
             }
         }
         if results.exit() == Exit::Ok {
@@ -291,6 +316,66 @@ async fn mark(
         kept.push(resolver.target(manifest, session).await?);
     }
     Ok(kept)
+}
+
+/// Whether both are the same object, whatever version of its kind they were read as.
+fn is_same(one: &Target, other: &Target) -> bool {
+    let kind = |target: &Target| (target.resource.group.clone(), target.resource.kind.clone());
+    (kind(one), &one.namespace, &one.name) == (kind(other), &other.namespace, &other.name)
+}
+
+/// Sees that nothing among them is protected: it would stay, and what it uses would go.
+fn unprotected(members: &[(Target, Object)]) -> Result<(), Failure> {
+    let is_protected = |object: &Object| object::text(object, "/spec/deletionProtection") == "true";
+    match members.iter().find(|(_, object)| is_protected(object)) {
+        None => Ok(()),
+        Some((target, _)) => Err(Failure::new(
+            Exit::Failure,
+            format!(
+                "{} is no longer in the files and is protected from deletion: nothing was \
+                 applied and nothing deleted",
+                target.label()
+            ),
+        )
+        .hint("put it back into the files, or set its spec.deletionProtection to false first")),
+    }
+}
+
+/// Sees that all that may depend on them can be looked at: who may not see it must not take it
+/// for nothing.
+async fn seeing(members: &[(Target, Object)], session: &Session) -> Result<(), Failure> {
+    let mut whole = BTreeSet::new();
+    let mut used = BTreeSet::new();
+    for (target, object) in members {
+        match (target.resource.kind.as_str(), &target.namespace) {
+            ("Tenant", _) => whole.insert(namespace_of(object)),
+            ("Network" | "Volume", Some(namespace)) => used.insert(namespace.clone()),
+            _ => false,
+        };
+    }
+    let kinds = KINDS.iter().filter(|kind| kind.namespaced);
+    let places = kinds.flat_map(|kind| {
+        let namespaces = whole.iter();
+        let used = used.iter().filter(|_| kind.kind == "Instance");
+        namespaces
+            .chain(used)
+            .map(move |namespace| (kind, namespace))
+    });
+    for (kind, namespace) in places {
+        let scope = Scope::Namespace(namespace.clone());
+        session
+            .list(kind, &scope, None)
+            .await
+            .map_err(|failure| match failure.exit {
+                Exit::Denied => failure.hint(format!(
+                    "a prune takes nothing that it cannot see the users of: it takes the right \
+                     to list {} there",
+                    kind.plural
+                )),
+                _ => failure,
+            })?;
+    }
+    Ok(())
 }
 
 /// What the end of each of them means, unless something that is not leaving depends on one.

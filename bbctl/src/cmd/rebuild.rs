@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bb_crds::PAUSED;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use serde_json::Value;
 
@@ -69,6 +70,17 @@ fn anew(instance: &Object, image: Option<&str>) -> Result<Value, Failure> {
             "wait until it is gone, and create it",
         );
     }
+    let annotations = instance.metadata.annotations.as_ref();
+    if annotations
+        .and_then(|all| all.get(PAUSED))
+        .map(String::as_str)
+        == Some("true")
+    {
+        return no(
+            "it is paused, so nothing of it would go",
+            "take the annotation bitbuilder.cloud/paused off first",
+        );
+    }
     if text(instance, "/spec/deletionProtection") == "true" {
         return no(
             "it is protected from deletion",
@@ -124,6 +136,7 @@ pub async fn run(
     if dry_run != Some(DryRun::Client) {
         judge(&manifest, &target, session).await?;
     }
+    kept(&before, session).await?;
     let mut results = Results::new(dry_run.is_some());
     if dry_run.is_some() {
         results.add(&target, "rebuilt", Some(&before), out)?;
@@ -131,13 +144,24 @@ pub async fn run(
     }
     confirm(args, &before, out).await?;
     unchanged(&target, &before, session).await?;
-    let file = keep(&manifest, &target, out)?;
+    kept(&before, session).await?;
+    let file = keep(&manifest, &before, &target, out)?;
     let again = format!(
-        "once it is gone, this makes it anew: bbctl apply -f {} --wait",
-        file.display()
+        "once it is gone, this makes it anew: bbctl apply -f {} --wait (at {})",
+        file.display(),
+        session.server()
     );
-    let gone = remove(&target, &before, timeout, session, out).await;
-    let made = match gone {
+    // Told before, since whoever interrupts this hears nothing more.
+    out.note(&format!("should this be interrupted: {again}"));
+    if let Err(failure) = delete(&target, &before, session).await {
+        if [Exit::Denied, Exit::Conflict, Exit::NotFound].contains(&failure.exit) {
+            // The server said no: nothing is on its way, and there is nothing to take up.
+            let _ = std::fs::remove_file(&file);
+            return Err(failure);
+        }
+        return Err(failure.hint(again));
+    }
+    let made = match gone(&target, &before, timeout, session, out).await {
         Ok(()) => {
             let (target, object) = send::known(&manifest)?;
             send::apply(&target, &object, false, session).await
@@ -189,6 +213,42 @@ async fn unchanged(target: &Target, before: &Object, session: &Session) -> Resul
     }
 }
 
+/// Sees that the Volumes and Networks are there and stay: those that were deleted before wait for
+/// the last that names them, and would go with it, data and all.
+async fn kept(instance: &Object, session: &Session) -> Result<(), Failure> {
+    for (lists, field, kind) in [
+        ("/spec/volumes", "volume", "Volume"),
+        ("/spec/networks", "network", "Network"),
+    ] {
+        for entry in list(instance, lists) {
+            let Some(name) = entry.get(field).and_then(Value::as_str) else {
+                continue;
+            };
+            let mut target = Target::known(Kind::called(kind), name, session);
+            target.namespace.clone_from(&instance.metadata.namespace);
+            let doing = format!("look whether {} stays", target.label());
+            let there = session
+                .ask(&doing, target.api(session).get_opt(name))
+                .await?;
+            let why = match there {
+                None => "is not there",
+                Some(object) if object.metadata.deletion_timestamp.is_some() => {
+                    "is being deleted, and goes as soon as no instance names it"
+                }
+                Some(_) => continue,
+            };
+            let words = format!(
+                "instance/{} is not rebuilt: {} {why}",
+                crate::object::name(instance),
+                target.label()
+            );
+            return Err(Failure::new(Exit::Failure, words)
+                .hint("save what you need of it, and detach it from the instance first"));
+        }
+    }
+    Ok(())
+}
+
 /// Has the server judge the new one while the old one is there.
 async fn judge(manifest: &Value, target: &Target, session: &Session) -> Result<(), Failure> {
     let (_, mut object) = send::known(manifest)?;
@@ -234,22 +294,18 @@ async fn confirm(args: &Args, instance: &Object, out: &mut Out) -> Result<(), Fa
 }
 
 /// Puts the manifest into the folder of the user until the new one is made.
-fn keep(manifest: &Value, target: &Target, out: &Out) -> Result<PathBuf, Failure> {
+fn keep(manifest: &Value, before: &Object, target: &Target, out: &Out) -> Result<PathBuf, Failure> {
     let held = folder::hold(&folder::folder(out.env())?)?;
     let namespace = target.namespace.as_deref().unwrap_or_default();
-    let name = format!("rebuild-{namespace}-{}.yaml", target.name);
+    let uid = before.metadata.uid.as_deref().unwrap_or_default();
+    // By the UID: another cluster may have one of this name that is half rebuilt, too.
+    let name = format!("rebuild-{namespace}.{}.{uid}.yaml", target.name);
     held.write(&name, render_yaml(manifest)?.as_bytes())?;
     Ok(held.path(&name))
 }
 
-/// Deletes this very object and waits until it is gone.
-async fn remove(
-    target: &Target,
-    object: &Object,
-    timeout: Option<Duration>,
-    session: &Session,
-    out: &mut Out,
-) -> Result<(), Failure> {
+/// Deletes this very object.
+async fn delete(target: &Target, object: &Object, session: &Session) -> Result<(), Failure> {
     let params = DeleteParams {
         preconditions: Some(Preconditions {
             uid: object.metadata.uid.clone(),
@@ -262,6 +318,17 @@ async fn remove(
     session
         .ask(&doing, api.delete(&target.name, &params))
         .await?;
+    Ok(())
+}
+
+/// Waits until nothing of it is left.
+async fn gone(
+    target: &Target,
+    object: &Object,
+    timeout: Option<Duration>,
+    session: &Session,
+    out: &mut Out,
+) -> Result<(), Failure> {
     if !out.is_machine() {
         out.note(&format!("{} is being deleted", target.label()));
     }

@@ -230,10 +230,8 @@ fn way(
 
 async fn run(words: &[String]) -> Result<ExitStatus, Failure> {
     let mut command = tokio::process::Command::new("ssh");
-    command
-        .args(words)
-        .stdin(Stdio::inherit())
-        .kill_on_drop(true);
+    // It hears of Ctrl-C by itself, and gives the terminal back: it is not killed for it.
+    command.args(words).stdin(Stdio::inherit());
     command.status().await.map_err(|error| {
         let failure = Failure::new(Exit::Failure, format!("cannot run ssh: {error}"));
         match error.kind() {

@@ -139,6 +139,8 @@ pub fn words(guest: &Guest, way: &Way) -> Vec<String> {
     say(&["-o", "StrictHostKeyChecking=accept-new"]);
     say(&["-o", "CheckHostIP=no"]);
     say(&["-o", "ConnectTimeout=15"]);
+    // A connection that is open to this address may be one to another machine that has it, too.
+    say(&["-o", "ControlMaster=no", "-o", "ControlPath=none"]);
     match way.terminal {
         Terminal::Usual => {}
         Terminal::With => say(&["-t"]),
@@ -288,6 +290,7 @@ mod tests {
         let said = words(&guest, &way).join(" ");
         assert!(said.contains("HostKeyAlias=u-1"), "{said}");
         assert!(said.contains("UserKnownHostsFile=\"/home/al ice/50%%/known_hosts\""));
+        assert!(said.contains("ControlPath=none"), "{said}");
         assert!(said.ends_with("-l debian -- 10.10.0.5"), "{said}");
         way.address = Some("127.0.0.1".to_owned());
         way.port = Some(2222);

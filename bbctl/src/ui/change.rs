@@ -249,8 +249,8 @@ pub(super) fn filled(model: &mut Model, mut form: Box<Form>, key: Key) -> Vec<Ef
             match manifest {
                 Ok(manifest) => {
                     let plan = match model.store.get(&id) {
-                        Some(_) => Plan::change(id, manifest),
-                        None => Plan::apply(id, manifest),
+                        Some(_) => Plan::change(id, &manifest),
+                        None => Plan::apply(id, &manifest),
                     };
                     return plan::open(model, plan, Some(Over::Form(form)));
                 }

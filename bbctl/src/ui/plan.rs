@@ -64,9 +64,9 @@ pub(super) enum Ended {
 
 impl Plan {
     /// What applying a manifest would send.
-    pub(super) fn apply(id: Id, manifest: String) -> Self {
+    pub(super) fn apply(id: Id, manifest: &str) -> Self {
         let command = |verb: &str| Command {
-            stdin: Some(manifest.clone()),
+            stdin: Some(manifest.to_owned()),
             ..Command::new([verb, "-f", "-"])
         };
         let mut plan = Self::asking(id, command("plan"));
@@ -76,7 +76,7 @@ impl Plan {
 
     /// What applying an object that is there and was changed would send. As with `bbctl edit`, what
     /// somebody else has set is taken over where it was changed.
-    pub(super) fn change(id: Id, manifest: String) -> Self {
+    pub(super) fn change(id: Id, manifest: &str) -> Self {
         let mut plan = Self::apply(id, manifest);
         for command in [Some(&mut plan.asks), plan.applies.as_mut()]
             .into_iter()

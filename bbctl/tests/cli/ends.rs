@@ -321,6 +321,13 @@ fn a_terminal_gets_a_pager_for_what_is_longer_and_a_pipe_never() {
 }
 
 #[test]
+fn ctrl_c_in_a_pager_is_the_pagers() {
+    let pager = ("PAGER", "kill -INT $PPID; sleep 1; sed 's/^/| /'");
+    let shown = seen("help get", &[pager]);
+    assert!(shown.contains("\n| "), "{shown}");
+}
+
+#[test]
 fn something_is_printed_soon_where_a_server_takes_its_time() {
     let (dir, _) = kubeconfig(&mute());
     let path = dir.path().join("config").display().to_string();

@@ -181,6 +181,24 @@ async fn two_sets_do_not_prune_each_other_nor_take_from_each_other() -> Result<(
 }
 
 #[tokio::test]
+async fn what_is_protected_ends_a_prune_before_anything_is_written() -> Result<()> {
+    let spec = json!({"image": "debian-12", "deletionProtection": true,
+        "networks": [{"name": "lan", "network": "web"}]});
+    let (web, data) = (network("web", "10.0.0.0/24"), volume("data"));
+    good("apply -f -", &namespace("protected")).await?;
+    let words = "apply -n protected -f - --set shop --prune --yes";
+    let all = format!("{web}{data}{}", ours("Instance", "db", &spec));
+    good(words, &all).await?;
+    let ran = bbctl(words, &network("new", "10.1.0.0/24")).await?;
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran:?}");
+    assert!(ran.stderr.contains("instance/db"), "{ran:?}");
+    assert!(ran.stderr.contains("spec.deletionProtection"), "{ran:?}");
+    assert_eq!(names("Network", "protected").await?, ["web"]);
+    assert_eq!(names("Volume", "protected").await?, ["data"]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_stays_and_depends_on_it_keeps_it_and_a_tenant_wants_its_name() -> Result<()> {
     let tenant = ours("Tenant", "pruned-tenant", &json!({}));
     let base = format!(
@@ -313,11 +331,11 @@ async fn most_of_a_set_goes_only_where_the_set_is_named() -> Result<()> {
         ran.stderr.contains("5 of the 6 objects of the set site"),
         "{ran:?}"
     );
-    assert!(ran.stderr.contains("--confirm=site"), "{ran:?}");
+    assert!(ran.stderr.contains("--confirm=set/site"), "{ran:?}");
     let three = good(words, &files[3..].concat()).await?;
     assert_eq!(three.stdout.matches("deleted").count(), 3, "{three:?}");
     good(words, &files.concat()).await?;
-    let ran = good(&format!("{words} --confirm=site"), &files[0]).await?;
+    let ran = good(&format!("{words} --confirm=set/site"), &files[0]).await?;
     assert_eq!(ran.stdout.matches("deleted").count(), 5, "{ran:?}");
     Ok(())
 }
@@ -331,7 +349,7 @@ async fn a_run_that_was_killed_is_finished_by_the_next() -> Result<()> {
         &format!("{ns}{}", network("others", "10.9.0.0/24")),
     )
     .await?;
-    let words = "apply -n killed -f - --set killed --prune --yes --confirm=killed";
+    let words = "apply -n killed -f - --set killed --prune --yes --confirm=set/killed";
     let mut cut = 0;
     for round in 0..12_u8 {
         // Each round has networks of its own, and none of the round before.

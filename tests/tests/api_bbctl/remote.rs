@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use bb_lab_harness::paths;
 use bb_tests::{Site, SiteOptions};
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
 use crate::around::{Ran, api, bbctl_with, client, good, instance, namespace, ours, set_ready};
@@ -186,6 +186,21 @@ async fn an_instance_is_rebuilt_with_its_volumes_or_left_as_it_is() -> Result<()
     assert_eq!(left, [".lock"], "the manifest that was kept is gone");
     let again = run(&format!("apply -f {}", folder.display())).await?;
     assert!(again.stdout.contains("instance/pg unchanged"), "{again:?}");
+
+    // A volume that waits to go would go with the old one, data and all.
+    let (now, doomed) = (
+        uid("Instance", "pg").await?,
+        site.ours("Volume", Some("acme")),
+    );
+    doomed.delete("pgdata", &DeleteParams::default()).await?;
+    let refused = run("instances rebuild pg -n acme --confirm pg").await?;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(
+        refused.stderr.contains("volume/pgdata") && refused.stderr.contains("is being deleted"),
+        "{refused:?}"
+    );
+    assert_eq!(uid("Instance", "pg").await?, now);
+    assert_eq!(uid("Volume", "pgdata").await?, volume);
 
     let words = "delete tenant acme --confirm=acme --cascade --wait";
     let gone = run(words).await?;
