@@ -234,7 +234,7 @@ pub(super) fn drafted(model: &mut Model, draft: Draft, left: Result<Option<Strin
         Ok(None) => model.say(Tone::Plain, "nothing was changed, and nothing written"),
         Err(why) => model.say(Tone::Bad, why),
         Ok(Some(manifest)) => {
-            let mut plan = Plan::change(draft.id.clone(), manifest.clone());
+            let mut plan = Plan::change(draft.id.clone(), &manifest);
             plan.draft = Some(Draft {
                 text: manifest,
                 ..draft
