@@ -292,13 +292,13 @@ fn whole(words: &str, command: &clap::Command) -> String {
 /// All sources of the program, by path below `src`, without their tests.
 fn sources() -> Vec<(String, String)> {
     fn walk(dir: &std::path::Path, all: &mut Vec<(String, String)>) {
-        for entry in std::fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
+        for entry in std::fs::read_dir(dir).expect("a folder of sources") {
+            let path = entry.expect("an entry of it").path();
             if path.is_dir() {
                 walk(&path, all);
                 continue;
             }
-            let text = std::fs::read_to_string(&path).unwrap();
+            let text = std::fs::read_to_string(&path).expect("a file of sources");
             let text = text.split("#[cfg(test)]").next().unwrap_or_default();
             all.push((path.display().to_string(), text.to_owned()));
         }
