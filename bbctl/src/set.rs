@@ -225,7 +225,7 @@ pub fn stay<'a>(object: &mut Object, before: &'a Object) -> Option<&'a str> {
 }
 
 /// Whether it was bbctl that put an object into its set.
-fn is_our_mark(object: &Object) -> bool {
+pub(crate) fn is_our_mark(object: &Object) -> bool {
     let path = "/f:metadata/f:labels";
     let mark = format!("f:{PART_OF}");
     let mut managers = object.metadata.managed_fields.iter().flatten();

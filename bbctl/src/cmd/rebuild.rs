@@ -23,6 +23,7 @@ use crate::out::{Out, render_yaml};
 use crate::resource::Target;
 use crate::results::Results;
 use crate::session::{Scope, Session};
+use crate::set;
 use crate::start::{place as folder, send};
 use crate::watch::{self, Wanted};
 
@@ -102,6 +103,10 @@ fn anew(instance: &Object, image: Option<&str>) -> Result<Value, Failure> {
         );
     }
     let mut manifest = manifest::of(instance)?;
+    // It stays in its set, or no prune would ever find it again.
+    if let Some(id) = set::of(instance).filter(|_| set::is_our_mark(instance)) {
+        manifest["metadata"]["labels"][set::PART_OF] = id.into();
+    }
     if let Some(spec) = manifest.get_mut("spec").and_then(Value::as_object_mut) {
         // The guest that was taken over goes; the new one is made.
         spec.remove("adopt");
@@ -372,6 +377,21 @@ mod tests {
         );
         assert_eq!(new.get("status"), None);
         assert_eq!(anew(&old, None).unwrap()["spec"]["image"], "debian-12");
+    }
+
+    #[test]
+    fn it_stays_in_the_set_that_we_put_it_in_and_in_no_other() {
+        let mark = set::PART_OF;
+        let labels = |manager: &str| {
+            let mut old = instance(&json!({"image": "debian-12"}));
+            old.metadata.labels = Some([(mark.to_owned(), "shop".to_owned())].into());
+            let fields = json!({"f:metadata": {"f:labels": {format!("f:{mark}"): {}}}});
+            let entry = json!({"manager": manager, "operation": "Apply", "fieldsV1": fields});
+            old.metadata.managed_fields = serde_json::from_value(json!([entry])).unwrap();
+            anew(&old, None).unwrap()["metadata"].get("labels").cloned()
+        };
+        assert_eq!(labels("bbctl"), Some(json!({mark: "shop"})));
+        assert_eq!(labels("another"), None);
     }
 
     #[test]
