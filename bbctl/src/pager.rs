@@ -50,10 +50,12 @@ fn run(pager: &str, text: &[u8], env: &BTreeMap<String, String>) -> bool {
     if !env.contains_key("LESS") {
         command.env("LESS", "FRX");
     }
+    // Before it runs: it may hear of Ctrl-C at once.
+    OPEN.store(true, Ordering::Relaxed);
     let Ok(mut child) = command.spawn() else {
+        OPEN.store(false, Ordering::Relaxed);
         return false;
     };
-    OPEN.store(true, Ordering::Relaxed);
     if let Some(mut stdin) = child.stdin.take() {
         // Who leaves the pager early has seen enough.
         let _ = stdin.write_all(text);
