@@ -416,8 +416,13 @@ fn stuck() -> (tempfile::TempDir, std::process::Child) {
         .stderr(std::process::Stdio::piped())
         .spawn()
         .expect("bbctl runs");
-    // It has begun to write, and nobody reads on.
-    std::thread::sleep(std::time::Duration::from_millis(1500));
+    // Nobody reads on: wait until the kernel says that it waits for a reader.
+    let place = format!("/proc/{}/wchan", child.id());
+    let until = Instant::now() + std::time::Duration::from_secs(30);
+    while !std::fs::read_to_string(&place).is_ok_and(|at| at.contains("pipe_write")) {
+        assert!(Instant::now() < until, "it never waited for a reader");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
     (dir, child)
 }
 
