@@ -14,8 +14,11 @@ use super::settings::{self, Setting};
 use crate::age::parse_duration;
 use crate::cli::Globals;
 use crate::error::{Exit, Failure};
+use crate::nearest::nearest;
 use crate::out::{Format, Out};
 use crate::set::SetName;
+use crate::ui::files::must_be_a_theme;
+use crate::ui::settings::list;
 use clap::ValueEnum as _;
 
 /// The file of settings of a user, in their folder.
@@ -32,50 +35,111 @@ struct Known {
     /// Whether a folder may say it. One that was got from somebody else must not decide which
     /// cluster is spoken to.
     project: bool,
+    /// Whether `bbctl config set` writes it.
+    set: bool,
+    /// What a file may have in its place.
+    shape: Shape,
 }
 
-const KNOWN: [Known; 7] = [
+/// What a file may have in the place of a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// A text.
+    Text,
+    /// A text, or a list of texts.
+    List,
+    /// The same, or true or false.
+    Truth,
+}
+
+const KNOWN: [Known; 11] = [
     Known {
         name: "namespace",
         flag: "--namespace",
         about: "the namespace to work in",
         project: true,
+        set: true,
+        shape: Shape::Text,
     },
     Known {
         name: "context",
         flag: "--context",
         about: "the context of the kubeconfig",
         project: false,
+        set: true,
+        shape: Shape::Text,
     },
     Known {
         name: "kubeconfig",
         flag: "--kubeconfig",
         about: "the kubeconfig",
         project: false,
+        set: true,
+        shape: Shape::Text,
     },
     Known {
         name: "output",
         flag: "--output",
         about: "how data is written: table, wide, json, yaml or name",
         project: false,
+        set: true,
+        shape: Shape::Text,
     },
     Known {
         name: "timeout",
         flag: "--timeout",
         about: "how long to wait",
         project: true,
+        set: true,
+        shape: Shape::Text,
     },
     Known {
         name: "files",
         flag: "",
         about: "what `bbctl apply` without -f applies",
         project: true,
+        set: false,
+        shape: Shape::List,
     },
     Known {
         name: "set",
         flag: "",
         about: "the set that those files make up, which `--prune` is about",
         project: true,
+        set: false,
+        shape: Shape::Text,
+    },
+    Known {
+        name: "theme",
+        flag: "--theme",
+        about: "the colours of the dashboard: dark, light, mono or a skin of your own",
+        project: false,
+        set: true,
+        shape: Shape::Text,
+    },
+    Known {
+        name: "refresh",
+        flag: "",
+        about: "how often the dashboard draws at most what changed: 250ms",
+        project: false,
+        set: true,
+        shape: Shape::Text,
+    },
+    Known {
+        name: "readonly",
+        flag: "--readonly",
+        about: "where the dashboard changes nothing: true, false, or contexts",
+        project: false,
+        set: true,
+        shape: Shape::Truth,
+    },
+    Known {
+        name: "favourites",
+        flag: "",
+        about: "the namespaces behind the keys 1 to 9 of the dashboard",
+        project: false,
+        set: true,
+        shape: Shape::List,
     },
 ];
 
@@ -84,7 +148,9 @@ Examples:
   bbctl config explain
   bbctl config view
   bbctl config set namespace acme
-  bbctl config set timeout 2m --project";
+  bbctl config set timeout 2m --project
+  bbctl config set theme light
+  bbctl config set readonly live";
 
 /// What can be done with settings.
 #[derive(Debug, clap::Subcommand)]
@@ -103,10 +169,11 @@ pub enum Verb {
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct SetArgs {
-    /// The setting: namespace, context, kubeconfig, output or timeout
+    /// The setting: namespace, context, kubeconfig, output, timeout, theme, refresh, readonly or
+    /// favourites
     #[arg(value_name = "SETTING")]
     pub setting: String,
-    /// Its value; empty takes it out
+    /// Its value, several with commas between them; empty takes it out
     #[arg(value_name = "VALUE")]
     pub value: String,
     /// Write into bitbuilder.toml of this folder instead
@@ -176,10 +243,13 @@ fn parse(text: &str, path: &Path, project: bool) -> Result<BTreeMap<String, Stri
             return Err(wrong(format!("`{name}` cannot be said by a folder"))
                 .hint("put it into your own settings with `bbctl config set`"));
         }
-        let value = words(item).ok_or_else(|| {
-            wrong(format!(
-                "`{name}` is a text, or a list of texts for `files`"
-            ))
+        let value = words(item, known.shape).ok_or_else(|| {
+            let may = match known.shape {
+                Shape::Text => "a text",
+                Shape::List => "a text or a list of texts",
+                Shape::Truth => "true, false, a text or a list of texts",
+            };
+            wrong(format!("`{name}` is {may}"))
         })?;
         check(name, &value).map_err(|failure| wrong(failure.message.clone()))?;
         said.insert(name.to_owned(), value);
@@ -187,13 +257,14 @@ fn parse(text: &str, path: &Path, project: bool) -> Result<BTreeMap<String, Stri
     Ok(said)
 }
 
-fn words(item: &Item) -> Option<String> {
+fn words(item: &Item, shape: Shape) -> Option<String> {
     match item.as_value()? {
         Value::String(text) => Some(text.value().clone()),
-        Value::Array(list) => {
+        Value::Array(list) if shape != Shape::Text => {
             let words: Option<Vec<&str>> = list.iter().map(Value::as_str).collect();
             words.map(|words| words.join("\n"))
         }
+        Value::Boolean(truth) if shape == Shape::Truth => Some(truth.value().to_string()),
         _ => None,
     }
 }
@@ -203,6 +274,8 @@ fn check(name: &str, value: &str) -> Result<(), Failure> {
         "timeout" => parse_duration(value).map(drop),
         "output" => Format::from_str(value, true).map(drop),
         "set" => value.parse::<SetName>().map(drop),
+        "refresh" => crate::ui::settings::refresh(value).map(drop),
+        "readonly" => crate::ui::settings::Readonly::parse(value).map(drop),
         _ => Ok(()),
     };
     good.map_err(|words| Failure::usage(format!("`{value}` cannot be {name}: {words}")))
@@ -225,8 +298,8 @@ impl Layers {
         ))
     }
 
-    /// What is said of a setting below its flag.
-    fn value(&self, name: &str) -> Option<(String, String)> {
+    /// What is said of a setting below its flag, and by whom.
+    pub(crate) fn said(&self, name: &str) -> Option<(String, String)> {
         KNOWN
             .iter()
             .find(|known| known.name == name)
@@ -239,7 +312,7 @@ impl Layers {
         let base = project_file(&self.env);
         let base = base.parent().unwrap_or(Path::new("")).to_path_buf();
         let files = self
-            .value("files")
+            .said("files")
             .map(|(files, _)| files)
             .unwrap_or_default();
         files.lines().map(|file| base.join(file)).collect()
@@ -250,7 +323,7 @@ impl Layers {
     /// # Errors
     /// When what is said cannot be the name of one.
     pub fn set(&self) -> Result<Option<SetName>, Failure> {
-        let Some((name, source)) = self.value("set") else {
+        let Some((name, source)) = self.said("set") else {
             return Ok(None);
         };
         let name = name.parse::<SetName>();
@@ -269,10 +342,10 @@ impl Layers {
                     .map_err(|failure| Failure::usage(format!("{source}: {}", failure.message)))?;
             }
         }
-        let value = |name: &str| self.value(name).map(|(value, _)| value);
+        let value = |name: &str| self.said(name).map(|(value, _)| value);
         let own = |name: &str, said: &Option<String>| said.clone().or_else(|| value(name));
         if globals.namespace.is_none() {
-            globals.namespace_from = self.value("namespace").map(|(_, source)| source);
+            globals.namespace_from = self.said("namespace").map(|(_, source)| source);
         }
         globals.namespace = own("namespace", &globals.namespace);
         globals.context = own("context", &globals.context);
@@ -333,6 +406,10 @@ impl Layers {
             "context" => (String::new(), "the kubeconfig's current one"),
             "output" => ("table".to_owned(), "default"),
             "timeout" => (String::new(), "default: 30s for an answer, 5m for a state"),
+            "theme" => ("dark".to_owned(), "default"),
+            "refresh" => ("250ms".to_owned(), "default"),
+            "readonly" => ("false".to_owned(), "default"),
+            "favourites" => (String::new(), "default: the first nine tenants"),
             "kubeconfig" => match self.env.get("KUBECONFIG").filter(|value| !value.is_empty()) {
                 Some(value) => (value.clone(), "KUBECONFIG"),
                 None => ("~/.kube/config".to_owned(), "default"),
@@ -378,15 +455,24 @@ pub fn run(verb: &Verb, globals: &Globals, out: &mut Out) -> Result<Exit, Failur
 }
 
 fn set(args: &SetArgs, out: &mut Out) -> Result<(), Failure> {
-    let settable = |known: &&Known| !known.flag.is_empty() && known.name == args.setting;
+    let settable = |known: &&Known| known.set && known.name == args.setting;
     let known = KNOWN.iter().find(settable).ok_or_else(|| {
-        let names = KNOWN.iter().filter(|known| !known.flag.is_empty());
-        let lines: Vec<String> = names.map(|k| format!("{} ({})", k.name, k.about)).collect();
-        Failure::usage(format!("there is no setting `{}`", args.setting))
-            .hint(format!("the settings are {}", lines.join(", ")))
+        let known = KNOWN.iter().filter(|known| known.set);
+        let failure = Failure::usage(format!("there is no setting `{}`", args.setting));
+        match nearest(&args.setting, known.clone().map(|known| known.name)) {
+            Some(near) => failure.hint(format!("did you mean `{near}`?")),
+            None => {
+                let lines: Vec<String> =
+                    known.map(|k| format!("{} ({})", k.name, k.about)).collect();
+                failure.hint(format!("the settings are {}", lines.join(", ")))
+            }
+        }
     })?;
     if !args.value.is_empty() {
         check(known.name, &args.value)?;
+        if known.name == "theme" {
+            must_be_a_theme(&args.value, &place::folder(out.env())?)?;
+        }
     }
     if args.project {
         if !known.project {
@@ -417,9 +503,19 @@ fn changed(text: &str, path: &Path, known: &Known, value: &str) -> Result<String
         .map_err(|error: toml_edit::TomlError| Failure::usage(error.message().to_owned()))?;
     match value {
         "" => drop(document.remove(known.name)),
-        value => document[known.name] = toml_edit::value(value),
+        value => document[known.name] = toml_edit::value(item(value, known.shape)),
     }
     Ok(document.to_string())
+}
+
+/// A setting as a file has it.
+fn item(value: &str, shape: Shape) -> Value {
+    match (shape, value) {
+        (Shape::Truth, "true") => true.into(),
+        (Shape::Truth, "false") => false.into(),
+        (Shape::Text, value) => value.into(),
+        (_, value) => Value::Array(list(value).into_iter().collect()),
+    }
 }
 
 #[cfg(test)]
@@ -498,5 +594,32 @@ mod tests {
         let with = changed(text, path, known, "acme").unwrap();
         assert_eq!(with, format!("{text}namespace = \"acme\"\n"));
         assert_eq!(changed(&with, path, known, "").unwrap(), text);
+    }
+
+    #[test]
+    fn what_is_written_is_of_the_shape_that_is_read() {
+        let path = Path::new(USER);
+        for (name, value, line) in [
+            ("theme", "light", "theme = \"light\"\n"),
+            ("readonly", "true", "readonly = true\n"),
+            ("readonly", "lab, live", "readonly = [\"lab\", \"live\"]\n"),
+            ("favourites", "acme", "favourites = [\"acme\"]\n"),
+        ] {
+            let known = KNOWN.iter().find(|known| known.name == name).unwrap();
+            let text = changed("", path, known, value).unwrap();
+            assert_eq!(text, line);
+            let said = parse(&text, path, false).unwrap();
+            assert_eq!(said[name], value.replace(", ", "\n"));
+        }
+        for (text, words) in [
+            ("theme = true", "`theme` is a text"),
+            ("theme = ['dark']", "`theme` is a text"),
+            ("readonly = 1", "true, false, a text or a list"),
+            ("readonly = 'yes'", "write true, false"),
+            ("refresh = '1ms'", "at least 50ms"),
+        ] {
+            let failure = parse(text, path, false).unwrap_err();
+            assert!(failure.message.contains(words), "{text}: {failure}");
+        }
     }
 }

@@ -294,7 +294,7 @@ pub(super) fn follow(model: &mut Model, meaning: Meaning) -> Vec<Effect> {
         Meaning::Help => model.over = Some(super::model::Over::Help(0)),
         Meaning::Log => model.show.log = true,
         Meaning::All => tenant(model, None),
-        Meaning::Theme(skin) => model.theme = super::theme::Theme::of(skin),
+        Meaning::Theme(theme) => model.theme = *theme,
         Meaning::Tenant(name) => {
             let key = Name::new("", &name);
             let known = model.store.shelf("tenants").get(&key);

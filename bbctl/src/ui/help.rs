@@ -25,7 +25,7 @@ pub fn lines(model: &Model) -> Vec<Text> {
             group = binding.group;
             lines.push(Text::of(Tone::Head, group));
         }
-        let keys = keys(&model.settings.keys, binding.action);
+        let keys = keys(&model.settings.own.keys, binding.action);
         let dead = binding.changes && model.readonly;
         let tone = if dead { Tone::Faint } else { Tone::Plain };
         let more = match (dead, binding.on) {

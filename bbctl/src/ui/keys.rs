@@ -315,6 +315,20 @@ pub static KEYS: [Binding; 49] = [
     key("quit", Action::Quit, &["ctrl-c"], "the end").group(END),
 ];
 
+/// How keys are written.
+pub const NAMES: &str = "write d, shift-d, ctrl-d, space, enter, pgup or f5";
+
+/// What is wrong with a key for an action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// What was taken for the word of an action.
+    pub word: String,
+    /// What is wrong with it.
+    pub words: String,
+    /// What to do.
+    pub remedy: String,
+}
+
 /// Which key does what, settings applied.
 #[derive(Clone, Debug)]
 pub struct Keymap {
@@ -337,19 +351,18 @@ impl Keymap {
     /// The table with other keys for some actions, by their words.
     ///
     /// # Errors
-    /// When there is no such action or key, or one key would do two things; with a sentence.
-    pub fn with(changes: &BTreeMap<String, String>) -> Result<Self, String> {
+    /// When there is no such action or key, or one key would do two things.
+    pub fn with(changes: &BTreeMap<String, String>) -> Result<Self, Wrong> {
         let mut map = Self::default();
         for word in changes.keys() {
             let binding = KEYS.iter().find(|b| b.word == *word);
-            let binding = binding.ok_or_else(|| {
-                let words = KEYS.iter().map(|b| b.word);
-                match crate::nearest::nearest(word, words) {
-                    Some(near) => {
-                        format!("keys: there is no action `{word}`; did you mean `{near}`?")
-                    }
-                    None => format!("keys: there is no action `{word}`; see docs/ui.md"),
-                }
+            let binding = binding.ok_or_else(|| Wrong {
+                word: word.clone(),
+                words: "is no action".to_owned(),
+                remedy: match crate::nearest::nearest(word, KEYS.iter().map(|b| b.word)) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => "docs/ui.md has the words of all actions".to_owned(),
+                },
             })?;
             map.by_key.retain(|(_, other)| other.word != binding.word);
         }
@@ -357,16 +370,26 @@ impl Keymap {
             let Some(name) = changes.get(binding.word) else {
                 continue;
             };
-            let wrong =
-                || format!("keys: `{name}` is no key; write d, shift-d, ctrl-d, space or f5");
-            let key = Key::parse(name).ok_or_else(wrong)?;
-            if let Some((_, other)) = map.by_key.iter().find(|(taken, _)| *taken == key) {
-                let (one, two) = (other.word, binding.word);
-                return Err(format!("keys: {name} would be both `{one}` and `{two}`"));
+            let wrong = |words: String, remedy: &str| Wrong {
+                word: binding.word.to_owned(),
+                words,
+                remedy: remedy.to_owned(),
+            };
+            let key = Key::parse(name)
+                .ok_or_else(|| wrong(format!("cannot be `{name}`: that is no key"), NAMES))?;
+            if let Some(other) = map.binding(key) {
+                let words = format!("cannot be `{name}`: `{name}` does `{}` already", other.word);
+                return Err(wrong(words, "choose another key, or move that one as well"));
             }
             map.by_key.push((key, binding));
         }
         Ok(map)
+    }
+
+    /// The actions whose keys are not those of the table, with their keys.
+    pub fn moved(&self) -> impl Iterator<Item = (&'static Binding, Vec<String>)> + '_ {
+        let now = KEYS.iter().map(|b| (b, self.names(b.action)));
+        now.filter(|(binding, names)| *names != binding.keys)
     }
 
     /// What a key does.
@@ -409,20 +432,16 @@ mod tests {
         let map = with("delete", "ctrl-x").unwrap();
         assert_eq!(map.names(Action::Delete), ["ctrl-x"]);
         assert!(map.binding(Key::parse("ctrl-d").unwrap()).is_none());
-        assert!(
-            with("delte", "x")
-                .unwrap_err()
-                .contains("did you mean `delete`?")
+        let wrong = with("delte", "x").unwrap_err();
+        assert_eq!(wrong.remedy, "did you mean `delete`?");
+        let wrong = with("delete", "ctrl-alt-x").unwrap_err();
+        assert_eq!(
+            (wrong.word.as_str(), wrong.remedy.as_str()),
+            ("delete", NAMES)
         );
-        assert!(
-            with("delete", "ctrl-alt-x")
-                .unwrap_err()
-                .contains("is no key")
-        );
-        assert!(
-            with("delete", "q")
-                .unwrap_err()
-                .contains("both `leave` and `delete`")
-        );
+        let wrong = with("delete", "q").unwrap_err();
+        assert!(wrong.words.contains("does `leave` already"), "{wrong:?}");
+        assert_eq!(map.moved().count(), 1);
+        assert_eq!(Keymap::default().moved().count(), 0);
     }
 }

@@ -1,11 +1,13 @@
 //! Turns what is typed on the line at the bottom into a filter, or into where to go, with
 //! completions on the way.
 
+use std::collections::BTreeMap;
+
 use crate::kinds::{KINDS, Kind};
 
 use super::line::Line;
 use super::model::Model;
-use super::theme::Skin;
+use super::theme::Theme;
 
 /// A line that is typed.
 #[derive(Clone, Debug)]
@@ -53,8 +55,8 @@ pub enum Meaning {
     Help,
     /// The commands that were run.
     Log,
-    /// Another skin.
-    Theme(Skin),
+    /// Other colours.
+    Theme(Box<Theme>),
     /// A form for a new object of a kind, by its plural.
     Create(&'static str),
     /// The end.
@@ -80,18 +82,43 @@ const LEADING: [&str; 6] = ["tenant", "ns", "ctx", "context", "theme", "create"]
 /// The kinds that there is a form for.
 pub const CREATABLE: [&str; 4] = ["tenant", "network", "instance", "volume"];
 
+/// All words that a line of the palette may begin with, but for the user's own.
+pub(super) fn known() -> impl Iterator<Item = &'static str> {
+    let alone = ALONE.iter().map(|(word, _)| *word);
+    crate::kinds::names().chain(alone).chain(LEADING)
+}
+
+/// Whether a line of the palette may begin with a word.
+pub(super) fn is_known(word: &str) -> bool {
+    Kind::named(word).is_some() || known().any(|known| known == word)
+}
+
+/// The word that a line of the palette begins with.
+pub(super) fn first(line: &str) -> &str {
+    line.split([' ', '@']).next().unwrap_or_default()
+}
+
+/// A line with what its first word stands for in the place of that word.
+pub(super) fn expand(line: &str, aliases: &BTreeMap<String, String>) -> String {
+    let line = line.trim();
+    let word = first(line);
+    match aliases.get(word) {
+        Some(stands) => format!("{stands}{}", &line[word.len()..]),
+        None => line.to_owned(),
+    }
+}
+
 /// Understands a line of the palette.
 ///
 /// # Errors
 /// When it means nothing, with a sentence.
 pub fn understand(text: &str, model: &Model) -> Result<Meaning, String> {
-    let text = text.trim();
+    let text = expand(text, &model.settings.own.aliases);
+    let text = text.as_str();
     let (words, filter) = match text.split_once(" /") {
         Some((words, filter)) => (words.trim(), filter.trim().to_owned()),
         None => (text, String::new()),
     };
-    let aliased = model.settings.aliases.get(words);
-    let words = aliased.map_or(words, String::as_str);
     if let Some((_, meaning)) = ALONE.iter().find(|(word, _)| *word == words) {
         return Ok(meaning.clone());
     }
@@ -107,10 +134,8 @@ pub fn understand(text: &str, model: &Model) -> Result<Meaning, String> {
                 };
             }
             "theme" => {
-                let skin = Skin::ALL.iter().find(|(name, _)| *name == rest);
-                return skin
-                    .map(|(_, skin)| Meaning::Theme(*skin))
-                    .ok_or_else(|| format!("there is no theme `{rest}`: dark, light or mono"));
+                let theme = model.settings.theme(rest)?;
+                return Ok(Meaning::Theme(Box::new(theme)));
             }
             "create" => {
                 let kind = Kind::named(rest).filter(|k| CREATABLE.contains(&k.singular));
@@ -139,16 +164,12 @@ pub fn understand(text: &str, model: &Model) -> Result<Meaning, String> {
             filter,
         }),
         None if LEADING.contains(&name) => Err(format!("say which: {name} NAME")),
-        None => {
-            let alone = ALONE.iter().map(|(word, _)| *word);
-            let known = crate::kinds::names().chain(alone).chain(LEADING);
-            Err(match crate::nearest::nearest(name, known) {
-                Some(near) => format!("there is no `{name}`; did you mean `{near}`?"),
-                None => {
-                    format!("there is no `{name}`: a kind, pulses, tree, tenant NAME, ctx NAME")
-                }
-            })
-        }
+        None => Err(match crate::nearest::nearest(name, known()) {
+            Some(near) => format!("there is no `{name}`; did you mean `{near}`?"),
+            None => {
+                format!("there is no `{name}`: a kind, pulses, tree, tenant NAME, ctx NAME")
+            }
+        }),
     }
 }
 
@@ -162,10 +183,7 @@ pub fn completions(text: &str, model: &Model) -> Vec<String> {
         let second: Vec<String> = match word {
             "tenant" | "ns" => model.favourites_all(),
             "ctx" | "context" => model.at.contexts.clone(),
-            "theme" => Skin::ALL
-                .iter()
-                .map(|(name, _)| (*name).to_owned())
-                .collect(),
+            "theme" => model.settings.themes(),
             "create" => CREATABLE.map(str::to_owned).to_vec(),
             _ => Vec::new(),
         };
@@ -185,7 +203,7 @@ pub fn completions(text: &str, model: &Model) -> Vec<String> {
         let words = [
             "pulses", "tree", "tenant ", "ctx ", "create ", "theme ", "all", "log", "help", "quit",
         ];
-        let aliases = model.settings.aliases.keys().cloned();
+        let aliases = model.settings.own.aliases.keys().cloned();
         kinds
             .chain(words.map(str::to_owned))
             .chain(aliases)

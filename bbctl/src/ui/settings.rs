@@ -1,49 +1,90 @@
-//! Turns a file of settings into settings, or into what is wrong with it.
+//! Turns what files, environment and flags say into how the dashboard looks and behaves.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use crate::age::parse_duration;
+use crate::nearest::nearest;
 
-use crate::error::{Exit, Failure};
-
-use super::keys::Keymap;
-use super::theme::Skin;
+use super::own::Own;
+use super::theme::{Skin, Theme};
 
 /// How the dashboard looks and behaves.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Which colours.
-    pub theme: Skin,
+    /// There are no colours, since flag or environment ask for none.
+    pub colourless: bool,
+    /// The user's own skins by name: what they are, or what is wrong with them.
+    pub skins: Vec<(String, Result<Theme, String>)>,
     /// How often the screen is drawn at most because something changed on the server.
     pub refresh: Duration,
     /// In which contexts nothing may be changed.
     pub readonly: Readonly,
     /// The tenants behind the keys 1 to 9; empty: the first nine by name.
     pub favourites: Vec<String>,
-    /// Other words for the palette, and what they stand for.
-    pub aliases: BTreeMap<String, String>,
-    /// Which key does what.
-    pub keys: Keymap,
+    /// The user's own keys and words.
+    pub own: Own,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            theme: Skin::Dark,
-            refresh: Duration::from_millis(250),
+            colourless: false,
+            skins: Vec::new(),
+            refresh: REFRESH,
             readonly: Readonly::Everywhere(false),
             favourites: Vec::new(),
-            aliases: BTreeMap::new(),
-            keys: Keymap::default(),
+            own: Own::default(),
         }
     }
 }
 
+/// The time between two drawings that nobody asked for, unless somebody says otherwise.
+pub const REFRESH: Duration = Duration::from_millis(250);
+/// The least time between two drawings that nobody asked for.
+const LEAST: Duration = Duration::from_millis(50);
+
+impl Settings {
+    /// What all themes are called, those that are built in first.
+    #[must_use]
+    pub fn themes(&self) -> Vec<String> {
+        let built_in = Skin::ALL.iter().map(|(name, _)| (*name).to_owned());
+        let own = self.skins.iter().map(|(name, _)| name.clone());
+        built_in.chain(own).collect()
+    }
+
+    /// The theme of a name, where there are colours.
+    ///
+    /// # Errors
+    /// When there is none, its file has something wrong in it, or there are no colours; with a
+    /// sentence.
+    pub fn theme(&self, name: &str) -> Result<Theme, String> {
+        match self.colourless {
+            true => Err("NO_COLOR or --no-color is set: there are no colours".to_owned()),
+            false => self.find(name),
+        }
+    }
+
+    /// The theme of a name.
+    ///
+    /// # Errors
+    /// When there is none, or its file has something wrong in it; with a sentence.
+    pub fn find(&self, name: &str) -> Result<Theme, String> {
+        if let Some((_, skin)) = Skin::ALL.iter().find(|(known, _)| *known == name) {
+            return Ok(Theme::of(*skin));
+        }
+        if let Some((_, own)) = self.skins.iter().find(|(known, _)| known == name) {
+            return own.clone();
+        }
+        let all = self.themes();
+        Err(match nearest(name, all.iter().map(String::as_str)) {
+            Some(near) => format!("there is no theme `{name}`; did you mean `{near}`?"),
+            None => format!("there is no theme `{name}`: {}", all.join(", ")),
+        })
+    }
+}
+
 /// Where nothing may be changed.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Readonly {
     /// In every context, or in none.
     Everywhere(bool),
@@ -52,6 +93,21 @@ pub enum Readonly {
 }
 
 impl Readonly {
+    /// Reads `true`, `false`, or contexts with commas or line breaks between them.
+    ///
+    /// # Errors
+    /// When it says neither; with words that follow the value.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "true" => Ok(Self::Everywhere(true)),
+            "false" => Ok(Self::Everywhere(false)),
+            "yes" | "no" | "on" | "off" | "0" | "1" => {
+                Err("write true, false, or names of contexts".to_owned())
+            }
+            text => Ok(Self::In(list(text))),
+        }
+    }
+
     /// Whether it is so in a context.
     #[must_use]
     pub fn holds(&self, context: &str) -> bool {
@@ -62,135 +118,61 @@ impl Readonly {
     }
 }
 
-/// The file, word by word.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct File {
-    theme: Option<Skin>,
-    refresh: Option<String>,
-    readonly: Option<Readonly>,
-    favourites: Vec<String>,
-    aliases: BTreeMap<String, String>,
-    keys: BTreeMap<String, String>,
-}
-
-/// The least time between two drawings that nobody asked for.
-const LEAST: Duration = Duration::from_millis(50);
-
-impl Settings {
-    /// Reads the text of a file.
-    ///
-    /// # Errors
-    /// When it is not YAML, or has a word that is none of ours; with a sentence.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let file: Option<File> = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
-        let file = file.unwrap_or_default();
-        let mut settings = Self {
-            favourites: file.favourites,
-            aliases: file.aliases,
-            keys: Keymap::with(&file.keys)?,
-            ..Self::default()
-        };
-        if let Some(theme) = file.theme {
-            settings.theme = theme;
-        }
-        if let Some(readonly) = file.readonly {
-            settings.readonly = readonly;
-        }
-        if let Some(refresh) = file.refresh {
-            settings.refresh =
-                crate::age::parse_duration(&refresh).map_err(|why| format!("refresh: {why}"))?;
-            if settings.refresh < LEAST {
-                return Err("refresh: at least 50ms".to_owned());
-            }
-        }
-        Ok(settings)
-    }
-
-    /// Reads the settings that are meant: those of a flag, or of the usual place if they are there.
-    ///
-    /// # Errors
-    /// When the file that was named cannot be read, or one has something wrong in it.
-    pub fn load(named: Option<PathBuf>, env: &BTreeMap<String, String>) -> Result<Self, Failure> {
-        let (path, must) = match named {
-            Some(path) => (path, true),
-            None => match usual(env) {
-                Some(path) => (path, false),
-                None => return Ok(Self::default()),
-            },
-        };
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if !must && error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Self::default());
-            }
-            Err(error) => {
-                let text = format!("cannot read the settings {}: {error}", path.display());
-                return Err(Failure::new(Exit::Failure, text));
-            }
-        };
-        Self::parse(&text).map_err(|why| {
-            Failure::usage(format!("the settings {} are wrong: {why}", path.display()))
-                .hint("docs/ui.md has all of them; or name another file with --settings")
-        })
+/// Reads how often the screen is drawn at most.
+///
+/// # Errors
+/// When it is no duration or too short a one; with words that follow the value.
+pub fn refresh(text: &str) -> Result<Duration, String> {
+    let time = parse_duration(text)?;
+    match time < LEAST {
+        true => Err("at least 50ms".to_owned()),
+        false => Ok(time),
     }
 }
 
-/// Where the settings are unless somebody says otherwise.
-fn usual(env: &BTreeMap<String, String>) -> Option<PathBuf> {
-    let set = |name: &str| env.get(name).filter(|value| !value.is_empty());
-    let base = match set("XDG_CONFIG_HOME") {
-        Some(base) => PathBuf::from(base),
-        None => PathBuf::from(set("HOME")?).join(".config"),
-    };
-    Some(base.join("bbctl").join("ui.yaml"))
+/// Reads words with commas or line breaks between them.
+#[must_use]
+pub fn list(text: &str) -> Vec<String> {
+    let words = text.split([',', '\n']).map(str::trim);
+    words.filter(|w| !w.is_empty()).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ui::keys::Action;
 
     #[test]
-    fn every_setting_is_read() {
-        let text = "theme: light\nrefresh: 1s\nreadonly: [live]\nfavourites: [acme]\n\
-            aliases: {vms: instances}\nkeys: {delete: ctrl-x}\n";
-        let settings = Settings::parse(text).unwrap();
-        assert_eq!(settings.theme, Skin::Light);
-        assert_eq!(settings.refresh, Duration::from_secs(1));
-        assert!(settings.readonly.holds("live") && !settings.readonly.holds("lab"));
-        assert_eq!(settings.keys.names(Action::Delete), ["ctrl-x"]);
-        assert_eq!(Settings::parse("").unwrap().theme, Skin::Dark);
+    fn a_theme_is_built_in_or_ones_own_and_never_where_there_are_no_colours() {
+        let mut settings = Settings {
+            skins: vec![
+                (
+                    "dusk".to_owned(),
+                    Ok(Theme::of(Skin::Dark).changed("dusk", &[])),
+                ),
+                ("torn".to_owned(), Err("torn.toml:1: wrong".to_owned())),
+            ],
+            ..Settings::default()
+        };
+        assert_eq!(settings.theme("dusk").unwrap().name(), "dusk");
+        assert_eq!(settings.theme("light").unwrap(), Theme::of(Skin::Light));
+        assert_eq!(settings.theme("torn").unwrap_err(), "torn.toml:1: wrong");
+        let why = settings.theme("dsuk").unwrap_err();
+        assert!(why.contains("did you mean `dusk`?"), "{why}");
+        let why = settings.theme("solarized").unwrap_err();
+        assert!(why.contains("dark, light, mono, dusk, torn"), "{why}");
+        settings.colourless = true;
+        assert!(settings.theme("dusk").unwrap_err().contains("NO_COLOR"));
     }
 
     #[test]
-    fn a_word_that_is_none_of_ours_is_an_error_when_it_is_read() {
-        let table = [
-            ("thme: dark", "thme"),
-            ("theme: pink", "pink"),
-            ("refresh: 1ms", "at least 50ms"),
-            ("refresh: soon", "not a duration"),
-            ("keys: {destroy: x}", "no action `destroy`"),
-            ("keys: {delete: hyper-x}", "is no key"),
-        ];
-        for (text, words) in table {
-            let why = Settings::parse(text).unwrap_err();
-            assert!(why.contains(words), "{text}: {why}");
-        }
-    }
-
-    #[test]
-    fn a_file_that_was_named_must_be_there_and_the_usual_one_need_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let home = dir.path().display().to_string();
-        let env = BTreeMap::from([("XDG_CONFIG_HOME".to_owned(), home)]);
-        assert!(Settings::load(None, &env).is_ok());
-        let missing = Settings::load(Some(dir.path().join("none.yaml")), &env);
-        assert!(missing.unwrap_err().message.contains("none.yaml"));
-        std::fs::create_dir(dir.path().join("bbctl")).unwrap();
-        std::fs::write(dir.path().join("bbctl/ui.yaml"), "keys: {no: x}").unwrap();
-        let failure = Settings::load(None, &env).unwrap_err();
-        assert_eq!(failure.exit, Exit::Usage);
-        assert!(failure.message.contains("ui.yaml") && failure.message.contains("`no`"));
+    fn what_is_read_only_and_how_often_is_drawn() {
+        let lab = Readonly::parse("lab, live").unwrap();
+        assert!(lab.holds("live") && !lab.holds("other"));
+        assert!(Readonly::parse("true").unwrap().holds("other"));
+        assert!(!Readonly::parse("false").unwrap().holds("other"));
+        assert!(Readonly::parse("1").unwrap_err().contains("true, false"));
+        assert_eq!(refresh("1s").unwrap(), Duration::from_secs(1));
+        assert!(refresh("1ms").unwrap_err().contains("at least 50ms"));
+        assert!(refresh("soon").is_err());
     }
 }

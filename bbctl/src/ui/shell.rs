@@ -17,11 +17,10 @@ use crate::out::Out;
 use crate::session::Session;
 
 use super::event::{Effect, Event};
+use super::files::{self, Flags};
 use super::model::Model;
 use super::pace::Pace;
-use super::settings::Settings;
 use super::terminal::Screen;
-use super::theme::Theme;
 use super::update::update;
 use super::view::view;
 use super::watches::Watches;
@@ -38,7 +37,7 @@ Examples:
   bbctl ui --readonly
   bbctl ui -n acme --theme light
 
-Press ? for the keys. Settings: ~/.config/bbctl/ui.yaml, see docs/ui.md.";
+Press ? for the keys. Settings, keys and skins of your own: see docs/ui.md.";
 
 /// What `bbctl ui` takes.
 #[derive(Debug, clap::Args)]
@@ -47,10 +46,10 @@ pub struct Args {
     /// Change nothing: every key that would is dead
     #[arg(long)]
     pub readonly: bool,
-    /// Which colours: dark, light or mono [default: of the settings, else dark]
+    /// Which colours: dark, light, mono or a skin of your own [default: the setting, else dark]
     #[arg(long, value_name = "NAME")]
     pub theme: Option<String>,
-    /// The file of settings [default: ~/.config/bbctl/ui.yaml]
+    /// The file of keys and words [default: ui.toml in your folder of settings]
     #[arg(long, value_name = "FILE")]
     pub settings: Option<PathBuf>,
 }
@@ -64,12 +63,12 @@ pub async fn run(args: &Args, globals: &Globals, out: &mut Out) -> Result<Exit, 
         let failure = Failure::usage("`bbctl ui` needs a terminal");
         return Err(failure.hint("for a pipe, see `bbctl status` and `bbctl get`"));
     }
-    let settings = Settings::load(args.settings.clone(), out.env())?;
-    let skin = match &args.theme {
-        None => settings.theme,
-        Some(name) => super::theme::Skin::named(name)?,
+    let flags = Flags {
+        theme: args.theme.clone(),
+        own: args.settings.clone(),
+        no_color: globals.no_color,
     };
-    let theme = Theme::choose(skin, globals.no_color, out.env());
+    let (settings, theme) = files::load(&flags, out.env())?;
     let mut connection = globals.connection();
     let session = Session::open(&connection, out.env()).await?;
     let at = world::place(&connection, &session, out.env())?;

@@ -7,14 +7,11 @@
 use std::collections::BTreeMap;
 
 use ratatui::style::{Color, Modifier, Style};
-use serde::Deserialize;
 
-use crate::error::Failure;
 use crate::style::Tone;
 
-/// Which colours.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+/// Colours that are built in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Skin {
     /// Light on dark.
     #[default]
@@ -33,15 +30,14 @@ impl Skin {
         ("mono", Self::Mono),
     ];
 
-    /// The skin of a name.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn named(name: &str) -> Result<Self, Failure> {
-        let found = Self::ALL.iter().find(|(known, _)| *known == name);
-        found.map(|(_, skin)| *skin).ok_or_else(|| {
-            Failure::usage(format!("there is no theme `{name}`")).hint("dark, light or mono")
-        })
+    /// What it is called.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dark => "dark",
+            Self::Light => "light",
+            Self::Mono => "mono",
+        }
     }
 }
 
@@ -65,12 +61,6 @@ impl Part {
     pub const ALL: [Self; 5] = [Self::Body, Self::Cursor, Self::Bar, Self::Box, Self::Field];
 }
 
-/// The colours of every meaning on every part.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Theme {
-    skin: Skin,
-}
-
 /// What meanings there are.
 pub const TONES: [Tone; 6] = [
     Tone::Plain,
@@ -81,89 +71,150 @@ pub const TONES: [Tone; 6] = [
     Tone::Faint,
 ];
 
+/// How text of every meaning looks on every part of the screen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Theme {
+    name: String,
+    styles: [[Style; TONES.len()]; Part::ALL.len()],
+}
+
+impl Default for Theme {
+    fn default() -> Self {
+        Self::of(Skin::Dark)
+    }
+}
+
+/// What a skin of one's own has otherwise than the one it begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Where.
+    pub part: Part,
+    /// Of text of which meaning; none: of the ground.
+    pub of: Option<Tone>,
+    /// The colour.
+    pub colour: Color,
+}
+
 impl Theme {
     /// The theme of a skin; without colours where the environment asks for none.
     #[must_use]
     pub fn choose(skin: Skin, no_color: bool, env: &BTreeMap<String, String>) -> Self {
-        let set = |name: &str| env.get(name).is_some_and(|value| !value.is_empty());
-        let skin = if no_color || set("NO_COLOR") {
-            Skin::Mono
-        } else {
-            skin
-        };
-        Self { skin }
+        match is_colourless(no_color, env) {
+            true => Self::of(Skin::Mono),
+            false => Self::of(skin),
+        }
     }
 
     /// The theme of a skin.
     #[must_use]
-    pub const fn of(skin: Skin) -> Self {
-        Self { skin }
+    pub fn of(skin: Skin) -> Self {
+        let style = |part: Part, tone: Tone| built_in(skin, part, tone);
+        Self {
+            name: skin.name().to_owned(),
+            styles: Part::ALL.map(|part| TONES.map(|tone| style(part, tone))),
+        }
     }
 
-    /// Which skin it is.
+    /// The theme of another name in which some colours are others.
     #[must_use]
-    pub const fn skin(self) -> Skin {
-        self.skin
+    pub fn changed(mut self, name: &str, changes: &[Change]) -> Self {
+        name.clone_into(&mut self.name);
+        for change in changes {
+            let styles = &mut self.styles[change.part as usize];
+            match change.of {
+                Some(tone) => {
+                    let style = &mut styles[tone as usize];
+                    *style = style.fg(change.colour);
+                }
+                None => {
+                    for style in styles {
+                        // A ground tells the part by itself.
+                        let mut own = style.bg(change.colour);
+                        own.add_modifier
+                            .remove(Modifier::REVERSED | Modifier::UNDERLINED);
+                        *style = own;
+                    }
+                }
+            }
+        }
+        self
+    }
+
+    /// What it is called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// How text of a meaning looks on a part of the screen.
     #[must_use]
-    pub fn style(self, part: Part, tone: Tone) -> Style {
-        let weight = match tone {
-            Tone::Head | Tone::Bad => Modifier::BOLD,
-            _ => Modifier::empty(),
-        };
-        if self.skin == Skin::Mono {
-            let style = Style::reset().add_modifier(weight);
-            return match part {
-                Part::Cursor | Part::Bar => style.add_modifier(Modifier::REVERSED),
-                Part::Field => style.add_modifier(Modifier::UNDERLINED),
-                Part::Body | Part::Box => style,
-            };
-        }
-        let (text, ground) = self.colours(part, tone);
-        Style::reset()
-            .fg(Color::Indexed(text))
-            .bg(Color::Indexed(ground))
-            .add_modifier(weight)
+    pub fn style(&self, part: Part, tone: Tone) -> Style {
+        self.styles[part as usize][tone as usize]
     }
+}
 
-    /// The numbers of the colours of text and ground.
-    fn colours(self, part: Part, tone: Tone) -> (u8, u8) {
-        let dark = self.skin == Skin::Dark;
-        let ground = match (part, dark) {
-            (Part::Body, true) => 234,
-            (Part::Cursor, true) => 24,
-            (Part::Bar, true) => 236,
-            (Part::Box, true) => 235,
-            (Part::Field, true) => 237,
-            (Part::Body, false) => 231,
-            (Part::Cursor, false) => 189,
-            (Part::Bar, false) => 254,
-            (Part::Box, false) => 255,
-            (Part::Field, false) => 253,
+/// Whether flag or environment ask for no colours.
+#[must_use]
+pub fn is_colourless(no_color: bool, env: &BTreeMap<String, String>) -> bool {
+    no_color || env.get("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+/// How text looks in a skin that is built in.
+fn built_in(skin: Skin, part: Part, tone: Tone) -> Style {
+    let weight = match tone {
+        Tone::Head | Tone::Bad => Modifier::BOLD,
+        _ => Modifier::empty(),
+    };
+    if skin == Skin::Mono {
+        let style = Style::reset().add_modifier(weight);
+        return match part {
+            Part::Cursor | Part::Bar => style.add_modifier(Modifier::REVERSED),
+            Part::Field => style.add_modifier(Modifier::UNDERLINED),
+            Part::Body | Part::Box => style,
         };
-        let cursor = part == Part::Cursor;
-        let text = match (tone, dark) {
-            (Tone::Plain, true) => 253,
-            (Tone::Head, true) => 231,
-            (Tone::Good, true) if cursor => 157,
-            (Tone::Good, true) => 114,
-            (Tone::Waiting, true) if cursor => 229,
-            (Tone::Waiting, true) => 221,
-            (Tone::Bad, true) if cursor => 224,
-            (Tone::Bad, true) => 217,
-            (Tone::Faint, true) if cursor => 252,
-            (Tone::Faint, true) => 249,
-            (Tone::Plain, false) => 235,
-            (Tone::Head, false) => 16,
-            (Tone::Good, false) => 22,
-            (Tone::Waiting, false) => 58,
-            (Tone::Bad, false) => 88,
-            (Tone::Faint, false) => 239,
-        };
-        (text, ground)
     }
+    let (text, ground) = colours(skin, part, tone);
+    Style::reset()
+        .fg(Color::Indexed(text))
+        .bg(Color::Indexed(ground))
+        .add_modifier(weight)
+}
+
+/// The numbers of the colours of text and ground.
+fn colours(skin: Skin, part: Part, tone: Tone) -> (u8, u8) {
+    let dark = skin == Skin::Dark;
+    let ground = match (part, dark) {
+        (Part::Body, true) => 234,
+        (Part::Cursor, true) => 24,
+        (Part::Bar, true) => 236,
+        (Part::Box, true) => 235,
+        (Part::Field, true) => 237,
+        (Part::Body, false) => 231,
+        (Part::Cursor, false) => 189,
+        (Part::Bar, false) => 254,
+        (Part::Box, false) => 255,
+        (Part::Field, false) => 253,
+    };
+    let cursor = part == Part::Cursor;
+    let text = match (tone, dark) {
+        (Tone::Plain, true) => 253,
+        (Tone::Head, true) => 231,
+        (Tone::Good, true) if cursor => 157,
+        (Tone::Good, true) => 114,
+        (Tone::Waiting, true) if cursor => 229,
+        (Tone::Waiting, true) => 221,
+        (Tone::Bad, true) if cursor => 224,
+        (Tone::Bad, true) => 217,
+        (Tone::Faint, true) if cursor => 252,
+        (Tone::Faint, true) => 249,
+        (Tone::Plain, false) => 235,
+        (Tone::Head, false) => 16,
+        (Tone::Good, false) => 22,
+        (Tone::Waiting, false) => 58,
+        (Tone::Bad, false) => 88,
+        (Tone::Faint, false) => 239,
+    };
+    (text, ground)
 }
 
 #[cfg(test)]
@@ -197,7 +248,7 @@ mod tests {
         for skin in [Skin::Dark, Skin::Light] {
             for part in Part::ALL {
                 for tone in TONES {
-                    let (text, ground) = Theme::of(skin).colours(part, tone);
+                    let (text, ground) = colours(skin, part, tone);
                     let (a, b) = (luminance(text), luminance(ground));
                     let contrast = (a.max(b) + 0.05) / (a.min(b) + 0.05);
                     assert!(contrast >= 4.5, "{skin:?} {part:?} {tone:?}: {contrast:.1}");
@@ -213,7 +264,7 @@ mod tests {
             Theme::choose(Skin::Dark, false, &env),
             Theme::choose(Skin::Light, true, &BTreeMap::new()),
         ] {
-            assert_eq!(theme.skin(), Skin::Mono);
+            assert_eq!(theme.name(), "mono");
             for (part, tone) in Part::ALL.into_iter().flat_map(|p| TONES.map(|t| (p, t))) {
                 let style = theme.style(part, tone);
                 assert_eq!(
@@ -223,6 +274,6 @@ mod tests {
             }
         }
         let kept = Theme::choose(Skin::Light, false, &BTreeMap::new());
-        assert_eq!(kept.skin(), Skin::Light);
+        assert_eq!(kept.name(), "light");
     }
 }

@@ -193,7 +193,7 @@ fn ran_out(model: &mut Model, ran: Ran) -> Vec<Effect> {
 }
 
 fn press(model: &mut Model, key: Key) -> Vec<Effect> {
-    let binding = model.settings.keys.binding(key);
+    let binding = model.settings.own.keys.binding(key);
     if key
         == (Key {
             code: KeyCode::Char('c'),

@@ -4,7 +4,7 @@ use bbctl::gravity::{Consequence, Gravity};
 use bbctl::ui::event::{Effect, Event, Weighed};
 use bbctl::ui::keys::{Action, KEYS, Key};
 use bbctl::ui::model::Over;
-use bbctl::ui::settings::Settings;
+use bbctl::ui::settings::{Readonly, Settings};
 use bbctl::ui::store::{Key as Name, News};
 use serde_json::json;
 
@@ -194,7 +194,10 @@ fn in_read_only_mode_every_key_that_changes_something_is_dead() {
 
 #[test]
 fn read_only_is_a_setting_by_context_too() {
-    let mut desk = Desk::with(Settings::parse("readonly: [lab]").unwrap());
+    let mut desk = Desk::with(Settings {
+        readonly: Readonly::parse("lab").unwrap(),
+        ..Settings::default()
+    });
     assert!(desk.model.readonly);
     desk.take(Event::Connected(bbctl::ui::event::Place {
         context: "live".to_owned(),

@@ -1,11 +1,14 @@
 //! Where keys lead, and what stays where it is while the world changes.
 
+use std::path::Path;
+
 use bbctl::ui::event::{Effect, Event};
 use bbctl::ui::model::{Model, Over};
+use bbctl::ui::own;
 use bbctl::ui::place::Place;
 use bbctl::ui::settings::Settings;
 use bbctl::ui::store::{Key, News};
-use bbctl::ui::theme::Skin;
+use bbctl::ui::theme::{Skin, Theme};
 use serde_json::json;
 
 use super::kit::{Desk, instance, seen};
@@ -185,9 +188,48 @@ fn parts_of_the_screen_hide_and_the_theme_changes() {
         "{screen}"
     );
     desk.press(": \"theme light\" enter");
-    assert_eq!(desk.model.theme.skin(), Skin::Light);
+    assert_eq!(desk.model.theme, Theme::of(Skin::Light));
     desk.press("q");
     assert_eq!(desk.effects.last(), Some(&Effect::Quit));
+}
+
+#[test]
+fn a_skin_of_ones_own_is_a_theme_like_any_other() {
+    use ratatui::style::Color;
+    let skin = "base = 'light'\n[body]\nplain = '#010203'\n[bar]\nground = 'blue'\n";
+    let theme = bbctl::ui::skin::parse("dusk", skin, Path::new("dusk.toml")).unwrap();
+    let mut desk = Desk::with(Settings {
+        skins: vec![
+            ("dusk".to_owned(), Ok(theme)),
+            ("torn".to_owned(), Err("torn.toml:2: `all.god`".to_owned())),
+        ],
+        ..Settings::default()
+    });
+    desk.see(super::kit::example());
+    desk.press(": \"theme d\" tab tab");
+    let screen = desk.screen();
+    assert!(
+        screen.contains("theme dark") && screen.contains("theme dusk"),
+        "{screen}"
+    );
+    desk.press("enter");
+    let buffer = desk.buffer();
+    assert_eq!(buffer[(0, 0)].bg, Color::Blue);
+    let named = |text: &str| {
+        let cells: Vec<_> = buffer.content().iter().map(|cell| cell.symbol()).collect();
+        let row = cells.chunks(80).position(|row| row.concat().contains(text));
+        buffer[(11, u16::try_from(row.unwrap()).unwrap())].fg
+    };
+    assert_eq!(named("www-2"), Color::Rgb(1, 2, 3));
+    // One that is broken is told of, and nothing changes.
+    desk.press(": \"theme torn\" enter");
+    assert!(desk.screen().contains("torn.toml:2"), "{}", desk.screen());
+    assert_eq!(desk.model.theme.name(), "dusk");
+    // Where there are no colours, there are none for the asking.
+    desk.model.settings.colourless = true;
+    desk.press(": \"theme dark\" enter");
+    assert!(desk.screen().contains("NO_COLOR"), "{}", desk.screen());
+    assert_eq!(desk.model.theme.name(), "dusk");
 }
 
 #[test]
@@ -253,8 +295,12 @@ fn only_what_a_screen_shows_is_watched() {
 
 #[test]
 fn settings_give_words_to_the_palette_and_other_keys() {
-    let settings = "aliases: {vms: instances}\nfavourites: [globex]\nkeys: {tree: f5}";
-    let mut desk = Desk::with(Settings::parse(settings).unwrap());
+    let text = "[aliases]\nvms = 'instances'\n[keys]\ntree = 'f5'\n";
+    let mut desk = Desk::with(Settings {
+        favourites: vec!["globex".to_owned()],
+        own: own::parse(text, Path::new("ui.toml")).unwrap(),
+        ..Settings::default()
+    });
     desk.see(super::kit::example());
     desk.press(": \"vms /pg\" enter");
     assert_eq!(way(&desk), ["instances"]);

@@ -3,7 +3,7 @@
 //! `UPDATE=1 cargo test -p bbctl --test ui pictures` draws them anew.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier};
@@ -74,6 +74,22 @@ fn the_table_of_keys_is_that_of_the_program() {
         .expect("the page has the end of the keys");
     let keys = bbctl::ui::help::markdown();
     agree("ui.md", &format!("{before}{begin}\n{keys}\n{end}{after}"));
+}
+
+#[test]
+fn the_files_on_the_page_are_understood() {
+    let page = std::fs::read_to_string(docs().join("ui.md")).unwrap();
+    let parts = page.split("```toml\n").skip(1);
+    let files: Vec<&str> = parts
+        .filter_map(|part| Some(part.split_once("```")?.0))
+        .collect();
+    let [own, skin] = files.as_slice() else {
+        panic!("there are {} files on the page", files.len());
+    };
+    let own = bbctl::ui::own::parse(own, Path::new("ui.toml"));
+    assert_eq!(own.unwrap().aliases["vms"], "instances");
+    let skin = bbctl::ui::skin::parse("mine", skin, Path::new("mine.toml"));
+    assert_eq!(skin.unwrap().name(), "mine");
 }
 
 const CELL: (usize, usize) = (8, 17);

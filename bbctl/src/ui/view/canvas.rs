@@ -11,12 +11,12 @@ use super::super::theme::{Part, Theme};
 /// Where the screens draw.
 pub(super) struct Canvas<'a> {
     buffer: &'a mut Buffer,
-    theme: Theme,
+    theme: &'a Theme,
     cursor: Option<Position>,
 }
 
 impl<'a> Canvas<'a> {
-    pub(super) fn new(buffer: &'a mut Buffer, theme: Theme) -> Self {
+    pub(super) fn new(buffer: &'a mut Buffer, theme: &'a Theme) -> Self {
         Self {
             buffer,
             theme,

@@ -385,7 +385,7 @@ fn footer(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
 /// The line with the first key of an action and what it does.
 fn hint(model: &Model, line: Text, action: Action) -> Text {
     let binding = KEYS.iter().find(|binding| binding.action == action);
-    let key = model.settings.keys.names(action).into_iter().next();
+    let key = model.settings.own.keys.names(action).into_iter().next();
     match (binding, key) {
         (Some(binding), Some(key)) => line
             .and(Tone::Head, format!(" {key} "))

@@ -24,7 +24,7 @@ use canvas::Canvas;
 /// Draws the state, and says how many rows of a list were put into words for that.
 pub fn view(model: &Model, frame: &mut Frame<'_>) -> usize {
     let area = frame.area();
-    let mut canvas = Canvas::new(frame.buffer_mut(), model.theme);
+    let mut canvas = Canvas::new(frame.buffer_mut(), &model.theme);
     canvas.fill(area, Part::Body);
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
         small(&mut canvas, area);
