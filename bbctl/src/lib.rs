@@ -21,6 +21,7 @@ pub mod object;
 pub mod out;
 pub mod outline;
 pub mod pager;
+pub mod pages;
 pub mod portrait;
 pub mod redact;
 pub mod reference;

@@ -13,7 +13,7 @@ use crate::error::{Exit, Failure};
 use crate::pager;
 use crate::sign::Sign;
 use crate::style::{Colour, Tone, tame};
-use crate::table::{Table, wrap};
+use crate::table::{Layout, Table, wrap};
 
 /// How data is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -211,6 +211,25 @@ impl Out {
     /// When stdout is closed or full.
     pub fn table(&mut self, table: &Table) -> Result<(), Failure> {
         self.table_under("", table)
+    }
+
+    /// Writes more of a table that comes in parts, and hands it over at once.
+    ///
+    /// # Errors
+    /// When stdout is closed or full.
+    pub fn table_part(&mut self, table: &Table, layout: &mut Layout) -> Result<(), Failure> {
+        let width = (self.look.format != Format::Wide).then(|| self.width());
+        for line in table.render_after(layout, width, self.colour) {
+            self.line(&line)?;
+        }
+        self.flush()
+    }
+
+    /// Whether parts of a result are best shown as they come: where it is not a document, which
+    /// is whole or not there, and no person waits for columns that line up.
+    #[must_use]
+    pub fn takes_parts(&self) -> bool {
+        !self.is_machine() && !self.io.stdout_is_terminal
     }
 
     /// Writes a table, each line after the same few characters.

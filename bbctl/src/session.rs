@@ -5,18 +5,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
-use kube::api::{Api, ApiResource, ListParams};
+use kube::api::{Api, ApiResource};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 
 use crate::error::{Exit, Failure};
 use crate::kinds::Kind;
 use crate::object::Object;
+use crate::pages::Pages;
 
 /// How long an answer may take unless a flag says otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-/// How many objects are asked for at a time.
-const PAGE: u32 = 500;
 
 /// What the flags say about where to connect to.
 #[derive(Clone, Debug, Default)]
@@ -170,27 +169,12 @@ impl Session {
         scope: &Scope,
         selector: Option<&str>,
     ) -> Result<Vec<Object>, Failure> {
-        let namespace = match scope {
-            Scope::Namespace(namespace) if kind.namespaced => Some(namespace.as_str()),
-            _ => None,
-        };
-        let doing = format!("list {}{}", kind.plural, within(namespace));
-        let api = self.api(&kind.resource(), namespace);
-        let mut params = ListParams::default().limit(PAGE);
-        params.label_selector = selector.map(str::to_owned);
+        let mut pages = Pages::new(self, kind, scope, selector);
         let mut objects = Vec::new();
-        loop {
-            let page = self.ask(&doing, api.list(&params)).await?;
-            objects.extend(page.items.into_iter().map(|mut object| {
-                // Lists of other kinds than custom resources leave these out.
-                object.types.get_or_insert_with(|| types(&kind.resource()));
-                object
-            }));
-            params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
-            if params.continue_token.is_none() {
-                return Ok(objects);
-            }
+        while let Some(page) = pages.next().await? {
+            objects.extend(page);
         }
+        Ok(objects)
     }
 }
 

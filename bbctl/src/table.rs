@@ -86,33 +86,61 @@ impl Table {
     /// The table as lines, none longer than `width` characters. Empty cells show as `-`.
     #[must_use]
     pub fn render(&self, width: Option<usize>, colour: Colour) -> Vec<String> {
+        self.render_after(&mut Layout::default(), width, colour)
+    }
+
+    /// The table as more lines of the one that has the layout, which stands above already. Its
+    /// columns stay; one becomes wider from here on where a cell needs that.
+    #[must_use]
+    pub fn render_after(
+        &self,
+        layout: &mut Layout,
+        width: Option<usize>,
+        colour: Colour,
+    ) -> Vec<String> {
         let rows: Vec<Vec<Cell>> = self.rows.iter().map(|row| tidy(row)).collect();
-        let mut widths: Vec<usize> = self
-            .heads
-            .iter()
-            .enumerate()
-            .map(|(i, head)| {
-                let cells = rows
-                    .iter()
-                    .filter_map(|row| row.get(i))
-                    .map(|cell| length(&cell.text));
-                cells.chain([length(&head.title)]).max().unwrap_or_default()
-            })
-            .collect();
-        let mut shown: Vec<usize> = (0..self.heads.len()).collect();
-        if let Some(width) = width {
-            let keep: Vec<u8> = self.heads.iter().map(|head| head.keep).collect();
-            shown = choose(&keep, &mut widths, width);
-        }
         let heads: Vec<Cell> = self
             .heads
             .iter()
             .map(|head| Cell::new(head.title.to_uppercase(), Tone::Head))
             .collect();
-        let lines = std::iter::once(&heads).chain(&rows);
+        let begins = layout.is_empty();
+        layout.widths.resize(heads.len(), 0);
+        for row in rows.iter().chain([&heads]) {
+            for (most, cell) in layout.widths.iter_mut().zip(row) {
+                *most = (*most).max(length(&cell.text));
+            }
+        }
+        if begins {
+            layout.shown = (0..heads.len()).collect();
+        }
+        match width {
+            Some(width) if begins => {
+                let keep: Vec<u8> = self.heads.iter().map(|head| head.keep).collect();
+                layout.shown = choose(&keep, &mut layout.widths, width);
+            }
+            Some(width) => shrink(&layout.shown, &mut layout.widths, width),
+            None => {}
+        }
+        let lines = begins.then_some(&heads).into_iter().chain(&rows);
         lines
-            .map(|row| line(row, &shown, &widths, colour))
+            .map(|row| line(row, &layout.shown, &layout.widths, colour))
             .collect()
+    }
+}
+
+/// Which columns of a table are shown, and how wide each is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    shown: Vec<usize>,
+    widths: Vec<usize>,
+}
+
+impl Layout {
+    /// Says whether nothing of the table was written yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.widths.is_empty()
     }
 }
 
@@ -276,6 +304,29 @@ mod tests {
             }
         }
         assert_eq!(sample().render(Some(10), Colour::Off)[2], "a-much-lo…");
+    }
+
+    #[test]
+    fn what_comes_later_keeps_the_columns_and_loses_no_text() {
+        let mut layout = Layout::default();
+        let first = sample().render_after(&mut layout, Some(32), Colour::Off);
+        assert_eq!(first, sample().render(Some(32), Colour::Off));
+        let mut more = Table::new(sample().heads.iter().map(|h| (h.title.as_str(), h.keep)));
+        let row = |name: &str| vec![name.into(), "True".into(), "well".into(), "5m".into()];
+        more.push(row("www-2"));
+        let lines = more.render_after(&mut layout, Some(32), Colour::Off);
+        assert_eq!(lines, ["www-2               True   5m"]);
+        more.push(row("a-name-that-is-longer-yet"));
+        let lines = more.render_after(&mut layout, Some(40), Colour::Off);
+        assert_eq!(
+            lines,
+            [
+                "www-2                      True   5m",
+                "a-name-that-is-longer-yet  True   5m",
+            ]
+        );
+        let lines = more.render_after(&mut layout, Some(32), Colour::Off);
+        assert!(lines.iter().all(|line| length(line) <= 32), "{lines:?}");
     }
 
     #[test]

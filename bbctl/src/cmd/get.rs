@@ -8,9 +8,10 @@ use crate::error::{Exit, Failure};
 use crate::kinds::Kind;
 use crate::object::{self, Object};
 use crate::out::{Format, Out};
+use crate::pages::Pages;
 use crate::select::Selection;
 use crate::session::Session;
-use crate::table::{ALWAYS, Cell, Table};
+use crate::table::{ALWAYS, Cell, Layout, Table};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -48,6 +49,12 @@ struct Group {
 /// others are shown.
 pub async fn run(args: &Args, session: &Session, out: &mut Out) -> Result<Exit, Failure> {
     let selection = Selection::parse(&args.words)?;
+    if let Selection::All(kinds) = &selection
+        && let [kind] = kinds.as_slice()
+        && out.takes_parts()
+    {
+        return stream(kind, args, session, out).await;
+    }
     let one = matches!(&selection, Selection::Named(names) if names.len() == 1);
     let (groups, exit) = match selection {
         Selection::All(kinds) => (list(&kinds, args, session, out).await?, Exit::Ok),
@@ -71,13 +78,55 @@ pub async fn run(args: &Args, session: &Session, out: &mut Out) -> Result<Exit, 
     }
     show(groups, one, args.all_namespaces, out)?;
     if found == 0 && !out.is_machine() {
-        let place = match args.all_namespaces {
-            true => String::new(),
-            false => format!(" in namespace {}", session.namespace()),
-        };
-        out.note(&format!("nothing found{place}"));
+        tell_none(args, session, out);
     }
     Ok(exit)
+}
+
+fn tell_none(args: &Args, session: &Session, out: &mut Out) {
+    let place = match args.all_namespaces {
+        true => String::new(),
+        false => format!(" in namespace {}", session.namespace()),
+    };
+    out.note(&format!("nothing found{place}"));
+}
+
+/// Shows a list page by page, the first as soon as the server has it.
+async fn stream(
+    kind: &'static Kind,
+    args: &Args,
+    session: &Session,
+    out: &mut Out,
+) -> Result<Exit, Failure> {
+    let scope = scope(args.all_namespaces, session);
+    let mut pages = Pages::new(session, kind, &scope, args.selector.as_deref()).soon();
+    let look = Rows {
+        wide: out.format() == Format::Wide,
+        everywhere: args.all_namespaces,
+        several: false,
+    };
+    let now = Timestamp::now();
+    let mut layout = Layout::default();
+    let mut found = 0;
+    while let Some(objects) = pages.next().await? {
+        found += objects.len();
+        if objects.is_empty() {
+            continue;
+        }
+        match out.format() {
+            Format::Name => {
+                for object in &objects {
+                    out.line(&full_name(kind, object))?;
+                }
+                out.flush()?;
+            }
+            _ => out.table_part(&table(kind, &objects, &look, now), &mut layout)?,
+        }
+    }
+    if found == 0 {
+        tell_none(args, session, out);
+    }
+    Ok(Exit::Ok)
 }
 
 /// Lists kinds, all at once. Of several kinds, those that may not be read are left out with a

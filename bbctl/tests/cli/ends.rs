@@ -9,7 +9,7 @@ use bbctl::error::Exit;
 use serde_json::Value;
 
 /// A kubeconfig for a server, in a folder of its own.
-fn kubeconfig(server: &str) -> (tempfile::TempDir, Around) {
+pub(crate) fn kubeconfig(server: &str) -> (tempfile::TempDir, Around) {
     let dir = tempfile::tempdir().expect("a folder can be made");
     let path = dir.path().join("config");
     let text = format!(

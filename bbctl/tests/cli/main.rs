@@ -3,6 +3,7 @@
 mod ends;
 mod help;
 mod keep;
+mod pages;
 mod status;
 mod support;
 mod tables;
