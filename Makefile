@@ -1,12 +1,13 @@
 # Turns a verb into the script that does it; see scripts/ for what each does.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down demo-helm image test check bench bench-ui lists scale sweep upgrade
+.PHONY: help demo demo-down demo-helm image bbctl test check bench bench-ui lists scale sweep upgrade
 
 help:
 	@echo 'make demo       build, start a lab on this machine, apply examples/acme, show what came of it'
 	@echo 'make demo-helm  the same by helm, with the controller in pods on a node of its own (as root)'
 	@echo 'make demo-down  end the demos and remove their folders'
 	@echo 'make image      the controller as a container image in a file, and what it is made of'
+	@echo 'make bbctl      the command-line program as an archive, with man pages and completions'
 	@echo 'make test       build and run every test; the last line counts them by level'
 	@echo 'make check      format, lints, licences'
 	@echo 'make bench      measure what docs/figures.md promises'
@@ -29,6 +30,9 @@ demo-down:
 
 image:
 	@scripts/image.sh
+
+bbctl:
+	@scripts/bbctl.sh
 
 test:
 	@scripts/test.sh

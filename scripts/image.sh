@@ -11,37 +11,21 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"
+source scripts/static.sh
 
 [[ $# -eq 0 ]] || fail "unknown argument $1"
 out=$root/target/image
-target=$(rustc --version --verbose | sed -n 's/^host: //p')
-crate_version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
 version=${VERSION:-$crate_version}
 chart=$root/charts/bitbuilder/values.yaml
 name=${NAME:-$(sed -n 's/^  repository: //p' "$chart" | head -n 1)}
 with=${WITH:-}
-case $target in
-    *-linux-gnu) ;;
-    *) fail "the image is built on Linux with glibc, and rustc here is for $target" ;;
-esac
 if [[ -n $with ]] && ! command -v "$with" >/dev/null; then
     fail "$with is not installed; without WITH nothing of the kind is needed"
 fi
 
 build() {
-    local home=${CARGO_HOME:-$HOME/.cargo}
     say "1 of 3: building the controller for $target (5 minutes on two cores the first time)"
-    # The target is named, although it is this machine's: else the flags would also be for what
-    # runs in the compiler, which cannot be static. The paths of this machine are no one's business.
-    RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=$home=/cargo" \
-        CFLAGS="${CFLAGS:-} -ffile-prefix-map=$home=/cargo" \
-        cargo build --quiet --locked --profile image --target "$target" -p bb-controller
-    cargo build --quiet --locked -p bb-lab-image
-    program=$CARGO_TARGET_DIR/$target/image/bb-controller
-    # A program with an interpreter looks for a loader and libraries, and there are none.
-    if LC_ALL=C readelf -l "$program" | grep -q INTERP; then
-        fail "$program is not static"
-    fi
+    static_build bb-controller image
 }
 
 stage() {
@@ -57,18 +41,11 @@ stage() {
 
 bill() {
     say "2 of 3: writing the bill of materials"
-    local glibc gcc rust jemalloc
-    glibc=$(getconf GNU_LIBC_VERSION | cut -d' ' -f2)
-    gcc=$(cc -dumpfullversion -dumpversion)
-    rust=$(rustc --version | cut -d' ' -f2)
+    local jemalloc
     # The crate is under another licence than what it builds.
     jemalloc=$(sed -n '/^name = "tikv-jemalloc-sys"/{n;s/^version = ".*+\([0-9.]*\)-.*/\1/p}' Cargo.lock)
-    "$CARGO_TARGET_DIR/debug/bb-image" bill --crate bb-controller --target "$target" \
-        --with "glibc,$glibc,LGPL-2.1-or-later,pkg:generic/glibc@$glibc" \
-        --with "libgcc,$gcc,GPL-3.0-or-later WITH GCC-exception-3.1,pkg:generic/libgcc@$gcc" \
-        --with "jemalloc,$jemalloc,BSD-2-Clause,pkg:generic/jemalloc@$jemalloc" \
-        --with "rust-std,$rust,MIT OR Apache-2.0,pkg:generic/rust-std@$rust" \
-        --to "$out/controller.cdx.json"
+    static_bill bb-controller "$out/controller.cdx.json" \
+        --with "jemalloc,$jemalloc,BSD-2-Clause,pkg:generic/jemalloc@$jemalloc"
 }
 
 pack() {

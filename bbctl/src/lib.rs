@@ -15,6 +15,7 @@ pub mod gravity;
 pub mod kinds;
 pub mod kubeconfig;
 pub mod kustomize;
+pub mod lean;
 pub mod manifest;
 pub mod nearest;
 pub mod object;

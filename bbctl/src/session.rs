@@ -169,12 +169,7 @@ impl Session {
         scope: &Scope,
         selector: Option<&str>,
     ) -> Result<Vec<Object>, Failure> {
-        let mut pages = Pages::new(self, kind, scope, selector);
-        let mut objects = Vec::new();
-        while let Some(page) = pages.next().await? {
-            objects.extend(page);
-        }
-        Ok(objects)
+        Pages::new(self, kind, scope, selector).all().await
     }
 }
 

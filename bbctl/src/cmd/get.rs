@@ -10,7 +10,7 @@ use crate::object::{self, Object};
 use crate::out::{Format, Out};
 use crate::pages::Pages;
 use crate::select::Selection;
-use crate::session::Session;
+use crate::session::{Scope, Session};
 use crate::table::{ALWAYS, Cell, Layout, Table};
 
 const EXAMPLES: &str = "\
@@ -99,7 +99,7 @@ async fn stream(
     out: &mut Out,
 ) -> Result<Exit, Failure> {
     let scope = scope(args.all_namespaces, session);
-    let mut pages = Pages::new(session, kind, &scope, args.selector.as_deref()).soon();
+    let mut pages = of(kind, &scope, args, session).soon();
     let look = Rows {
         wide: out.format() == Format::Wide,
         everywhere: args.all_namespaces,
@@ -129,6 +129,11 @@ async fn stream(
     Ok(Exit::Ok)
 }
 
+/// A list as it is shown: [`presentable`] leaves out who owns which field anyway.
+fn of(kind: &Kind, scope: &Scope, args: &Args, session: &Session) -> Pages {
+    Pages::new(session, kind, scope, args.selector.as_deref()).lean()
+}
+
 /// Lists kinds, all at once. Of several kinds, those that may not be read are left out with a
 /// note; a tenant's member may not see Providers and still asks for `all`.
 async fn list(
@@ -140,7 +145,7 @@ async fn list(
     let scope = scope(args.all_namespaces, session);
     let lists = kinds
         .iter()
-        .map(|kind| session.list(kind, &scope, args.selector.as_deref()));
+        .map(|kind| of(kind, &scope, args, session).all());
     let mut groups = Vec::new();
     let mut denied = Vec::new();
     for (kind, answer) in kinds.iter().zip(futures::future::join_all(lists).await) {
