@@ -22,7 +22,7 @@ name=bbctl-linux-$arch
 
 scripts/tools.sh
 say "1 of 2: building bbctl $crate_version for $target (8 minutes on two cores the first time)"
-static_build bbctl front
+static_build bbctl image
 
 say "2 of 2: writing its pages and packing it"
 rm -rf "$out"

@@ -1,12 +1,13 @@
 //! Turns the controller's binary into a child process whose memory and CPU time are read from
 //! the kernel.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use bb_lab_harness::{Cluster, Record, Roster, controller, lab};
+use bb_lab_harness::{Cluster, Record, Roster, controller_from, lab, paths};
 
 /// What it is called in the roster of the cluster's folder.
 const NAME: &str = "bb-controller";
@@ -34,7 +35,8 @@ pub struct Memory {
 }
 
 impl Process {
-    /// Starts the binary beside the running one, with the controller's own rights.
+    /// Starts the binary that `BB_CONTROLLER` names, or that beside the running one, with the
+    /// controller's own rights.
     ///
     /// # Errors
     /// When it is not built, or ends at once.
@@ -51,7 +53,12 @@ impl Process {
         let roster = cluster.roster();
         let log = cluster.dir().join("log").join(format!("{NAME}.log"));
         let log_began = std::fs::read(log).map_or(0, |text| text.len());
-        let record = controller(&roster, NAME, kubeconfig, flags).await?;
+        let program = match std::env::var_os("BB_CONTROLLER") {
+            Some(program) => program.into(),
+            None => paths::binary(NAME)?,
+        };
+        let env = BTreeMap::new();
+        let record = controller_from(&roster, NAME, &program, kubeconfig, flags, env).await?;
         Ok(Self {
             roster,
             record,
