@@ -52,6 +52,9 @@ pub struct Globals {
     /// Who says the namespace where no flag does
     #[arg(skip)]
     pub namespace_from: Option<String>,
+    /// Settings that are not from flags
+    #[arg(skip)]
+    pub filled: Vec<&'static str>,
     /// The context of the kubeconfig to use [default: its current one]
     #[arg(long, global = true, value_name = "NAME")]
     pub context: Option<String>,

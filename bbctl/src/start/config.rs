@@ -219,7 +219,7 @@ pub fn layers(env: &BTreeMap<String, String>) -> Result<Layers, Failure> {
 }
 
 /// The project's file: the one that `BBCTL_PROJECT` names, or that of the working folder.
-fn project_file(env: &BTreeMap<String, String>) -> PathBuf {
+pub(crate) fn project_file(env: &BTreeMap<String, String>) -> PathBuf {
     let named = env.get("BBCTL_PROJECT").filter(|path| !path.is_empty());
     named.map_or_else(|| PathBuf::from(PROJECT), PathBuf::from)
 }
@@ -269,7 +269,22 @@ fn words(item: &Item, shape: Shape) -> Option<String> {
     }
 }
 
-fn check(name: &str, value: &str) -> Result<(), Failure> {
+/// What a setting is about, in a few words.
+pub(crate) fn about(name: &str) -> &'static str {
+    let known = KNOWN.iter().find(|known| known.name == name);
+    known.map_or("", |known| known.about)
+}
+
+/// Whether `bbctl config set` writes a setting.
+pub(crate) fn is_settable(name: &str) -> bool {
+    KNOWN.iter().any(|known| known.set && known.name == name)
+}
+
+/// Makes sure that a setting can be what it is to be.
+///
+/// # Errors
+/// When it cannot.
+pub(crate) fn check(name: &str, value: &str) -> Result<(), Failure> {
     let good = match name {
         "timeout" => parse_duration(value).map(drop),
         "output" => Format::from_str(value, true).map(drop),
@@ -342,6 +357,9 @@ impl Layers {
                     .map_err(|failure| Failure::usage(format!("{source}: {}", failure.message)))?;
             }
         }
+        let flags = globals.clone();
+        let filled = KNOWN.iter().filter(|known| flag(known, &flags).is_none());
+        globals.filled = filled.map(|known| known.name).collect();
         let value = |name: &str| self.said(name).map(|(value, _)| value);
         let own = |name: &str, said: &Option<String>| said.clone().or_else(|| value(name));
         if globals.namespace.is_none() {
@@ -361,7 +379,7 @@ impl Layers {
         Ok(())
     }
 
-    /// Each setting in force, and where it comes from. `globals` are the flags alone.
+    /// Each setting in force, and where it comes from. `globals` are the flags, filled in or not.
     #[must_use]
     pub fn explain(&self, globals: &Globals) -> Vec<Setting> {
         let mut all: Vec<Setting> = KNOWN.iter().map(|known| self.one(known, globals)).collect();
@@ -381,19 +399,9 @@ impl Layers {
     }
 
     fn one(&self, known: &Known, globals: &Globals) -> Setting {
-        let path = |path: &PathBuf| path.display().to_string();
-        let flag = match known.name {
-            "namespace" => globals.namespace.clone(),
-            "context" => globals.context.clone(),
-            "kubeconfig" => globals.kubeconfig.as_ref().map(path),
-            "timeout" => globals
-                .timeout
-                .map(|time| format!("{}s", time.as_secs_f64())),
-            "output" if globals.json => Some("json".to_owned()),
-            "output" => globals
-                .output
-                .and_then(|format| Some(format.to_possible_value()?.get_name().to_owned())),
-            _ => None,
+        let flag = match globals.filled.contains(&known.name) {
+            true => None,
+            false => flag(known, globals),
         };
         if let Some(value) = flag {
             return Setting::new(known.name, value, known.flag);
@@ -417,6 +425,24 @@ impl Layers {
             _ => (String::new(), "no bitbuilder.toml in this folder"),
         };
         Setting::new(known.name, value, source)
+    }
+}
+
+/// What a flag says of a setting.
+fn flag(known: &Known, globals: &Globals) -> Option<String> {
+    let path = |path: &PathBuf| path.display().to_string();
+    match known.name {
+        "namespace" => globals.namespace.clone(),
+        "context" => globals.context.clone(),
+        "kubeconfig" => globals.kubeconfig.as_ref().map(path),
+        "timeout" => globals
+            .timeout
+            .map(|time| format!("{}s", time.as_secs_f64())),
+        "output" if globals.json => Some("json".to_owned()),
+        "output" => globals
+            .output
+            .and_then(|format| Some(format.to_possible_value()?.get_name().to_owned())),
+        _ => None,
     }
 }
 
@@ -567,6 +593,11 @@ mod tests {
         every.fill(&mut filled).unwrap();
         assert_eq!(filled.namespace.as_deref(), Some("env"));
         assert_eq!(filled.context.as_deref(), Some("c"));
+        // And what was filled in is still not from a flag.
+        assert_eq!(every.explain(&filled), every.explain(&Globals::default()));
+        let mut flags = flags;
+        every.fill(&mut flags).unwrap();
+        assert_eq!(of(&every, &flags), pair("flag", "--namespace"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use ratatui::crossterm::event::KeyEvent;
 use crate::gravity::Consequence;
 use crate::related::Said;
 
+use super::sheet::Told;
 use super::store::{Id, News};
 
 /// What can happen.
@@ -33,6 +34,8 @@ pub enum Event {
     Ran(Ran),
     /// The editor was closed: what it left as a manifest, none where nothing was changed.
     Drafted(Draft, Result<Option<String>, String>),
+    /// The settings in force were read.
+    Explained(Result<Vec<Told>, String>),
     /// Another server is looked at from now on.
     Connected(Place),
     /// The connection that was asked for cannot be had.
@@ -108,6 +111,8 @@ pub enum Why {
     Check,
     /// To see what a change would send.
     Plan,
+    /// To keep a setting.
+    Setting,
 }
 
 impl Command {
@@ -153,6 +158,8 @@ pub enum Effect {
     Connect(String),
     /// List everything anew.
     Relist,
+    /// Read the settings in force.
+    Explain,
 }
 
 #[cfg(test)]

@@ -5,12 +5,15 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::cli::Globals;
 use crate::error::{Exit, Failure};
 use crate::start::config::{self, Layers};
 use crate::start::place;
+use crate::start::settings::Setting;
 
 use super::own::{self, Own};
 use super::settings::{self, Readonly, Settings};
+use super::sheet::Told;
 use super::skin;
 use super::theme::{Skin, Theme, is_colourless};
 
@@ -26,8 +29,10 @@ pub(super) struct Flags {
     pub(super) theme: Option<String>,
     /// The file of keys and words.
     pub(super) own: Option<PathBuf>,
-    /// No colours.
-    pub(super) no_color: bool,
+    /// Nothing may be changed.
+    pub(super) readonly: bool,
+    /// What flags say about every command, perhaps filled in.
+    pub(super) globals: Globals,
 }
 
 /// Reads all settings, and the theme that they choose.
@@ -43,7 +48,7 @@ pub(super) fn load(
     let folder = place::folder(env).ok();
     let skins = folder.as_deref().map(skins).transpose()?;
     let mut loaded = Settings {
-        colourless: is_colourless(flags.no_color, env),
+        colourless: is_colourless(flags.globals.no_color, env),
         skins: skins.unwrap_or_default(),
         own: own(flags.own.as_deref(), folder.as_deref())?,
         ..Settings::default()
@@ -59,6 +64,29 @@ pub(super) fn load(
         false => theme,
     };
     Ok((loaded, theme))
+}
+
+/// Each setting in force, where it comes from, and whether the user's file decides on it.
+///
+/// # Errors
+/// When a file cannot be read or understood.
+pub(super) fn explain(flags: &Flags, env: &BTreeMap<String, String>) -> Result<Vec<Told>, Failure> {
+    let project = config::project_file(env);
+    let told = |setting: Setting| {
+        let setting = match (setting.setting, &flags.theme) {
+            ("theme", Some(name)) => Setting::new("theme", name, "--theme"),
+            ("readonly", _) if flags.readonly => Setting::new("readonly", "true", "--readonly"),
+            _ => setting,
+        };
+        let source = &setting.source;
+        let before = ["--", "BBCTL_"].iter().any(|sign| source.starts_with(sign));
+        Told {
+            is_first: before || Path::new(source) == project,
+            setting,
+        }
+    };
+    let all = config::layers(env)?.explain(&flags.globals);
+    Ok(all.into_iter().map(told).collect())
 }
 
 /// Takes over what the files of settings and the environment say.
@@ -277,6 +305,34 @@ mod tests {
         assert!(must_be_a_theme("dusk", &folder).is_ok());
         assert!(must_be_a_theme("torn", &folder).is_err());
         assert!(must_be_a_theme("none", &folder).is_err());
+    }
+
+    #[test]
+    fn what_is_in_force_is_told_with_its_source_and_what_counts_before_the_file() {
+        let file = ".bbctl/settings.toml";
+        let (dir, mut env) = home(&[(file, "theme = 'light'\nrefresh = '1s'\n")]);
+        let project = dir.path().join("bitbuilder.toml");
+        std::fs::write(&project, "namespace = 'acme'\n").unwrap();
+        env.insert("BBCTL_PROJECT".to_owned(), project.display().to_string());
+        env.insert("BBCTL_REFRESH".to_owned(), "2s".to_owned());
+        let flags = Flags {
+            readonly: true,
+            ..flags()
+        };
+        let told = explain(&flags, &env).unwrap();
+        let of = |name: &str| {
+            let one = told.iter().find(|one| one.setting.setting == name).unwrap();
+            let Setting { value, source, .. } = one.setting.clone();
+            (value, source, one.is_first)
+        };
+        let told = |value: &str, source: &str, first| (value.to_owned(), source.to_owned(), first);
+        let path = dir.path().join(file).display().to_string();
+        assert_eq!(of("theme"), told("light", &path, false));
+        assert_eq!(of("refresh"), told("2s", "BBCTL_REFRESH", true));
+        assert_eq!(of("readonly"), told("true", "--readonly", true));
+        let project = project.display().to_string();
+        assert_eq!(of("namespace"), told("acme", &project, true));
+        assert_eq!(of("favourites").1, "default: the first nine tenants");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::list::{By, List};
 use super::model::Model;
 use super::place::{Page, Place, Pulses, Tab};
 use super::prompt::Meaning;
+use super::sheet::Sheet;
 use super::store::{Id, Key as Name};
 use super::tree::Tree;
 
@@ -72,6 +73,8 @@ pub(super) fn step(model: &mut Model, action: Action) {
             }
         },
         Place::Pulses(seen) => seen.at = moved(seen.at, rows, pulses.saturating_sub(1)),
+        // It takes its keys itself.
+        Place::Settings(_) => {}
     }
 }
 
@@ -85,7 +88,7 @@ pub(super) fn enter(model: &mut Model) {
         Place::Tree(tree) => tree
             .under_cursor()
             .map(|id| Place::Page(Page::new(id, Tab::Describe))),
-        Place::Page(_) => None,
+        Place::Page(_) | Place::Settings(_) => None,
         Place::Pulses(Pulses { at }) => match KINDS.get(*at) {
             Some(kind) => Some(Place::List(List::new(kind, None))),
             None => {
@@ -293,6 +296,10 @@ pub(super) fn follow(model: &mut Model, meaning: Meaning) -> Vec<Effect> {
         }
         Meaning::Help => model.over = Some(super::model::Over::Help(0)),
         Meaning::Log => model.show.log = true,
+        Meaning::Settings => {
+            model.jump(Place::Settings(Sheet::default()));
+            return vec![Effect::Explain];
+        }
         Meaning::All => tenant(model, None),
         Meaning::Theme(theme) => model.theme = *theme,
         Meaning::Tenant(name) => {

@@ -29,6 +29,7 @@ pub mod prompt;
 pub mod pulse;
 pub mod schema;
 pub mod settings;
+pub mod sheet;
 pub mod shell;
 pub mod skin;
 mod stands;

@@ -22,6 +22,7 @@ use super::plan::Plan;
 use super::prompt::Prompt;
 use super::pulse::History;
 use super::settings::Settings;
+use super::sheet::Told;
 use super::stands;
 use super::store::{Reach, Store};
 use super::theme::Theme;
@@ -121,6 +122,8 @@ pub struct Model {
     pub show: Show,
     /// Counts over time.
     pub history: History,
+    /// The settings in force, once they were read.
+    pub told: Vec<Told>,
     /// Which public keys there are at home: file and key.
     pub ssh_keys: Vec<(String, String)>,
     /// Ways that were left, and those that come after the present one.
@@ -159,6 +162,7 @@ impl Model {
                 wide: false,
             },
             history: History::default(),
+            told: Vec::new(),
             ssh_keys: Vec::new(),
             before: Vec::new(),
             after: Vec::new(),
@@ -184,6 +188,15 @@ impl Model {
     /// The screen, to be changed.
     pub fn place_mut(&mut self) -> &mut Place {
         self.stack.last_mut().expect("there is always a screen")
+    }
+
+    /// How it looks now: as it is, or as it would with the theme that is looked at.
+    #[must_use]
+    pub fn look(&self) -> &Theme {
+        match self.place() {
+            Place::Settings(sheet) => sheet.seen.as_ref().unwrap_or(&self.theme),
+            _ => &self.theme,
+        }
     }
 
     /// Says whether the terminal is too small.
@@ -285,7 +298,7 @@ impl Model {
                 let most = KINDS.len() + store.shelf("providers").len();
                 pulses.at = pulses.at.min(most.saturating_sub(1));
             }
-            None => {}
+            Some(Place::Settings(_)) | None => {}
         }
         if let Some(Over::Form(form)) = &mut self.over {
             form.settle(store);
@@ -342,7 +355,7 @@ impl Model {
         let plural = match self.place() {
             Place::List(list) => list.kind.plural,
             Place::Page(page) => page.id.kind.plural,
-            Place::Tree(_) => "tenants",
+            Place::Tree(_) | Place::Settings(_) => "tenants",
             Place::Pulses(_) => "providers",
         };
         &self.store.shelf(plural).reach

@@ -14,6 +14,7 @@ use super::model::{Model, Over};
 use super::place::Place;
 use super::plan;
 use super::prompt::{Prompt, What, completions, understand};
+use super::sheet;
 
 /// Takes a key for what lies over the screen.
 pub(super) fn press(model: &mut Model, key: Key, binding: Option<&'static Binding>) -> Vec<Effect> {
@@ -91,6 +92,9 @@ fn prompted(model: &mut Model, mut prompt: Prompt, key: Key) -> Vec<Effect> {
             return Vec::new();
         }
         KeyCode::Enter => {
+            if let What::Setting(name) = &prompt.what {
+                return sheet::keep(model, name, text.trim());
+            }
             let What::Palette = prompt.what else {
                 set_filter(model, &text);
                 return Vec::new();
@@ -143,7 +147,7 @@ fn prompted(model: &mut Model, mut prompt: Prompt, key: Key) -> Vec<Effect> {
             }
             prompt.chosen = None;
             prompt.line.take(key);
-            if !palette {
+            if let What::Filter(_) = prompt.what {
                 set_filter(model, &prompt.line.text());
             }
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::related::Said;
 
 use super::list::List;
+use super::sheet::Sheet;
 use super::store::Id;
 use super::text::Text;
 use super::tree::Tree;
@@ -25,6 +26,8 @@ pub enum Place {
     Tree(Tree),
     /// One object.
     Page(Page),
+    /// The settings.
+    Settings(Sheet),
 }
 
 impl Place {
@@ -34,6 +37,7 @@ impl Place {
         match self {
             Self::Pulses(_) => "pulses".to_owned(),
             Self::Tree(_) => "tree".to_owned(),
+            Self::Settings(_) => "settings".to_owned(),
             Self::Page(page) => page.id.label(),
             Self::List(list) => match &list.query.of {
                 Some(owner) => format!("{} of {}", list.kind.plural, owner.label()),
@@ -46,7 +50,7 @@ impl Place {
     #[must_use]
     pub fn object(&self) -> Option<Id> {
         match self {
-            Self::Pulses(_) => None,
+            Self::Pulses(_) | Self::Settings(_) => None,
             Self::List(list) => list.under_cursor(),
             Self::Tree(tree) => tree.under_cursor(),
             Self::Page(page) => Some(page.id.clone()),
@@ -148,6 +152,7 @@ pub fn needs(place: &Place) -> BTreeSet<&'static str> {
     let all = || crate::kinds::KINDS.iter().map(|kind| kind.plural);
     match place {
         Place::Pulses(_) => all().collect(),
+        Place::Settings(_) => BTreeSet::new(),
         Place::Tree(_) => ["tenants", "networks", "instances", "volumes"].into(),
         Place::List(list) => {
             let owner = list.query.of.iter().map(|owner| owner.kind.plural);

@@ -27,6 +27,8 @@ pub enum What {
     Palette,
     /// To choose rows; the filter that was there before.
     Filter(String),
+    /// To say what a setting is to be, by its name.
+    Setting(String),
 }
 
 /// What a line of the palette means.
@@ -55,6 +57,8 @@ pub enum Meaning {
     Help,
     /// The commands that were run.
     Log,
+    /// The settings.
+    Settings,
     /// Other colours.
     Theme(Box<Theme>),
     /// A form for a new object of a kind, by its plural.
@@ -64,11 +68,12 @@ pub enum Meaning {
 }
 
 /// Words that stand alone, and what they mean.
-const ALONE: [(&str, Meaning); 9] = [
+const ALONE: [(&str, Meaning); 10] = [
     ("pulses", Meaning::Pulses),
     ("tree", Meaning::Tree),
     ("help", Meaning::Help),
     ("log", Meaning::Log),
+    ("settings", Meaning::Settings),
     ("all", Meaning::All),
     ("q", Meaning::Quit),
     ("q!", Meaning::Quit),
@@ -201,7 +206,8 @@ pub fn completions(text: &str, model: &Model) -> Vec<String> {
     } else {
         let kinds = KINDS.iter().map(|kind| kind.plural.to_owned());
         let words = [
-            "pulses", "tree", "tenant ", "ctx ", "create ", "theme ", "all", "log", "help", "quit",
+            "pulses", "tree", "tenant ", "ctx ", "create ", "theme ", "settings", "all", "log",
+            "help", "quit",
         ];
         let aliases = model.settings.own.aliases.keys().cloned();
         kinds
@@ -221,6 +227,16 @@ impl Prompt {
         Self {
             what: What::Palette,
             line: Line::default(),
+            chosen: None,
+        }
+    }
+
+    /// A line with a setting in force.
+    #[must_use]
+    pub fn setting(name: &str, present: &str) -> Self {
+        Self {
+            what: What::Setting(name.to_owned()),
+            line: Line::new(present),
             chosen: None,
         }
     }

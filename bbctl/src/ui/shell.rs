@@ -66,7 +66,8 @@ pub async fn run(args: &Args, globals: &Globals, out: &mut Out) -> Result<Exit, 
     let flags = Flags {
         theme: args.theme.clone(),
         own: args.settings.clone(),
-        no_color: globals.no_color,
+        readonly: args.readonly,
+        globals: globals.clone(),
     };
     let (settings, theme) = files::load(&flags, out.env())?;
     let mut connection = globals.connection();
@@ -86,6 +87,7 @@ pub async fn run(args: &Args, globals: &Globals, out: &mut Out) -> Result<Exit, 
     let shell = Shell {
         screen: Screen::open().map_err(failed)?,
         env: out.env().clone(),
+        flags,
         errands: FuturesUnordered::new(),
         commands: FuturesUnordered::new(),
         watches: Watches::default(),
@@ -99,6 +101,7 @@ pub async fn run(args: &Args, globals: &Globals, out: &mut Out) -> Result<Exit, 
 struct Shell {
     screen: Screen,
     env: BTreeMap<String, String>,
+    flags: Flags,
     errands: FuturesUnordered<Errand>,
     /// They go on when another server is looked at.
     commands: FuturesUnordered<Errand>,
@@ -215,6 +218,12 @@ impl Shell {
             Effect::Quit | Effect::Visit(_) | Effect::Draft(_) | Effect::Connect(_) => {}
             Effect::Copy(text) => self.screen.copy(&text)?,
             Effect::Relist => self.watches.end(),
+            Effect::Explain => {
+                // It reads small files, so it is waited for.
+                let told = files::explain(&self.flags, &self.env);
+                let told = Event::Explained(told.map_err(|failure| failure.message));
+                self.errands.push(Box::pin(std::future::ready(told)));
+            }
             Effect::Listen(id, uid) => self.errands.push(world::listen(id, uid, &self.session)),
             Effect::Weigh(ids) => self.errands.push(world::weigh(ids, &self.session)),
             Effect::Run(command) => self.commands.push(world::run(command, &self.connection)),

@@ -13,6 +13,7 @@ use super::model::{Model, Over};
 use super::over;
 use super::place::{Heard, Place};
 use super::plan::{self, Ended};
+use super::sheet;
 use super::store::{News, Reach};
 
 /// How long what was said of an object is believed, in seconds.
@@ -75,6 +76,10 @@ pub fn update(model: &mut Model, event: Event) -> Vec<Effect> {
         Event::Drafted(draft, left) => {
             plan::drafted(model, draft, left);
             plan::begin(model)
+        }
+        Event::Explained(told) => {
+            sheet::explained(model, told);
+            Vec::new()
         }
         Event::Connected(at) => {
             go::arrive(model, at);
@@ -146,6 +151,9 @@ fn ran_out(model: &mut Model, ran: Ran) -> Vec<Effect> {
         .find(|l| l.ended.is_none() && l.line == line);
     if let Some(logged) = logged {
         logged.ended = Some(ran.clone());
+    }
+    if ran.command.why == Why::Setting && ran.code == 0 {
+        return sheet::kept(model, &ran.command);
     }
     if ran.command.why == Why::Check {
         if let Some(Over::Form(form)) = &mut model.over {
@@ -250,6 +258,11 @@ fn act(model: &mut Model, key: Key, binding: &'static Binding) -> Vec<Effect> {
     if let Some(why) = refused(model, binding) {
         model.say(Tone::Waiting, why);
         return Vec::new();
+    }
+    if let Place::Settings(_) = model.place()
+        && let Some(effects) = sheet::press(model, binding.action)
+    {
+        return effects;
     }
     match binding.action {
         Action::Quit => return vec![Effect::Quit],

@@ -70,6 +70,8 @@ fn steps() -> impl Strategy<Value = Step> {
         "10.0.0.0/24",
         "網路",
         "theme mono",
+        "settings",
+        "settings",
         "ctx live",
     ];
     prop_oneof![

@@ -21,3 +21,4 @@ mod moves;
 mod pictures;
 mod plans;
 mod screens;
+mod settings;

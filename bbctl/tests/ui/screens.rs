@@ -76,6 +76,18 @@ fn the_help() {
 }
 
 #[test]
+fn the_settings() {
+    pictures("settings", |desk| {
+        super::settings::told(desk);
+        desk.press("right");
+    });
+    pictures("settings_own", |desk| {
+        super::settings::told(desk);
+        desk.press("end up up");
+    });
+}
+
+#[test]
 fn the_palette_with_its_completions() {
     pictures("palette", |desk| {
         desk.press(": \"t\" tab tab");

@@ -10,6 +10,7 @@ use super::super::list::By;
 use super::super::model::{LOG_LINES, Logged, Model, Over};
 use super::super::place::Place;
 use super::super::prompt::{Prompt, What, completions as ways};
+use super::super::sheet;
 use super::super::store::Reach;
 use super::super::text::{Text, fit_middle, width};
 use super::super::theme::Part;
@@ -168,7 +169,7 @@ fn beside(model: &Model) -> Text {
             let first = (page.scroll + 1).min(last);
             Text::plain(format!("lines {first} to {last} of {} ", page.lines.len()))
         }
-        Place::Pulses(_) => Text::default(),
+        Place::Pulses(_) | Place::Settings(_) => Text::default(),
     }
 }
 
@@ -243,6 +244,7 @@ fn prompted(model: &Model, prompt: &Prompt, canvas: &mut Canvas<'_>, area: Rect)
     let sign = match prompt.what {
         What::Palette => ":",
         What::Filter(_) => "/",
+        What::Setting(_) => "=",
     };
     let text = prompt.line.text();
     let chosen = prompt
@@ -323,6 +325,9 @@ fn footer(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
         Some(Over::Prompt(prompt)) if prompt.what == What::Palette => {
             " tab: complete  enter: go  esc: cancel"
         }
+        Some(Over::Prompt(prompt)) if matches!(prompt.what, What::Setting(_)) => {
+            " enter: keep it; nothing: as it is by default  esc: cancel"
+        }
         Some(Over::Prompt(_)) => {
             " REGEX  !REGEX inverse  -l app=web labels  -f letters fuzzy  enter  esc"
         }
@@ -336,7 +341,10 @@ fn footer(model: &Model, canvas: &mut Canvas<'_>, area: Rect) {
         Some(Over::Help(_) | Over::Said(..)) => " up/down: scroll  esc: close",
         Some(Over::Form(form)) => form.footer(),
         Some(Over::Plan(plan)) => &plan.footer(),
-        None => "",
+        None => match model.place() {
+            Place::Settings(_) => sheet::KEYS,
+            _ => "",
+        },
     };
     if !words.is_empty() {
         canvas.text(

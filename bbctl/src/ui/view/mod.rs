@@ -7,6 +7,7 @@ mod frame;
 mod list;
 mod page;
 mod pulses;
+mod sheet;
 mod tree;
 
 use ratatui::Frame;
@@ -24,7 +25,7 @@ use canvas::Canvas;
 /// Draws the state, and says how many rows of a list were put into words for that.
 pub fn view(model: &Model, frame: &mut Frame<'_>) -> usize {
     let area = frame.area();
-    let mut canvas = Canvas::new(frame.buffer_mut(), &model.theme);
+    let mut canvas = Canvas::new(frame.buffer_mut(), model.look());
     canvas.fill(area, Part::Body);
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
         small(&mut canvas, area);
@@ -37,6 +38,7 @@ pub fn view(model: &Model, frame: &mut Frame<'_>) -> usize {
         Place::Tree(tree) => tree::draw(model, tree, &mut canvas, middle),
         Place::Page(page) => page::draw(model, page, &mut canvas, middle),
         Place::Pulses(pulses) => pulses::draw(model, pulses, &mut canvas, middle),
+        Place::Settings(sheet) => sheet::draw(model, sheet, &mut canvas, middle),
     }
     match &model.over {
         Some(Over::Help(from)) => boxes::help(model, *from, &mut canvas, middle),
