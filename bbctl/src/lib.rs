@@ -16,6 +16,7 @@ pub mod kinds;
 pub mod kubeconfig;
 pub mod kustomize;
 pub mod lean;
+pub mod lent;
 pub mod manifest;
 pub mod nearest;
 pub mod object;

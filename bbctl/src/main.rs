@@ -32,9 +32,22 @@ async fn until_interrupted(argv: &[std::ffi::OsString]) -> Exit {
     tokio::select! {
         biased;
         exit = bbctl::run(argv, streams()) => exit,
-        _ = tokio::signal::ctrl_c() => {
+        () = interrupted() => {
             tell();
             Exit::Interrupted
+        }
+    }
+}
+
+/// Waits for a Ctrl-C that is ours.
+async fn interrupted() {
+    loop {
+        // Without a way to hear of it, it ends the process as it always does.
+        if tokio::signal::ctrl_c().await.is_err() {
+            return std::future::pending().await;
+        }
+        if !bbctl::lent::is_lent() {
+            return;
         }
     }
 }
@@ -52,7 +65,7 @@ fn end_what_hangs() {
                 return;
             }
             // There it stops a search, say.
-            if !bbctl::pager::is_open() {
+            if !bbctl::pager::is_open() && !bbctl::lent::is_lent() {
                 break;
             }
         }

@@ -6,6 +6,7 @@ use crate::gravity::Gravity;
 
 use super::event::{Command, Weighed};
 use super::line::Line;
+use super::plugin::Plugin;
 use super::store::{Id, Store};
 
 /// A question before an action.
@@ -25,6 +26,8 @@ pub struct Ask {
     pub line: Line,
     /// What is run upon a yes; nothing: it is no question, only told.
     pub commands: Vec<Command>,
+    /// Whether a yes changes something: in read-only mode there is none.
+    pub changes: bool,
     /// Which objects it is about: that very one, where its uid is known.
     about: Vec<(Id, Option<String>)>,
 }
@@ -67,6 +70,7 @@ impl Ask {
             },
             words: words.collect(),
             yes: "Delete",
+            changes: true,
             on_yes: false,
             commands: if held { Vec::new() } else { deletions(doomed) },
             names,
@@ -89,11 +93,31 @@ impl Ask {
             },
             words: vec![format!("{}: {words}", names.join(", "))],
             yes,
+            changes: true,
             on_yes: false,
             names: Vec::new(),
             line: Line::default(),
             commands,
             about: ids.into_iter().map(|id| (id, None)).collect(),
+        }
+    }
+
+    /// The question whether to run a command of the user's own.
+    #[must_use]
+    pub fn plugin(plugin: &Plugin, about: Option<(Id, Option<String>)>, command: Command) -> Self {
+        Self {
+            title: match &about {
+                Some((id, _)) => format!("Run {} on {}?", plugin.name, id.label()),
+                None => format!("Run {}?", plugin.name),
+            },
+            words: vec![plugin.does.clone()],
+            yes: "Run",
+            changes: plugin.dangerous,
+            on_yes: false,
+            names: Vec::new(),
+            line: Line::default(),
+            commands: vec![command],
+            about: about.into_iter().collect(),
         }
     }
 

@@ -14,6 +14,7 @@ use super::keys::{Action, Key};
 use super::model::{Model, Over};
 use super::place::Place;
 use super::plan::{self, Plan};
+use super::plugin::Plugin;
 use super::prompt::CREATABLE;
 use super::store::Id;
 
@@ -21,7 +22,10 @@ use super::store::Id;
 fn run(model: &mut Model, commands: Vec<Command>) -> Vec<Effect> {
     let effect = |command: Command| {
         model.log(&command);
-        Effect::Run(command)
+        match command.foreign {
+            Some(_) => Effect::Visit(command),
+            None => Effect::Run(command),
+        }
     };
     commands.into_iter().map(effect).collect()
 }
@@ -113,6 +117,11 @@ pub(super) fn answered(model: &mut Model, mut ask: Box<Ask>, key: Key) -> Vec<Ef
 }
 
 fn confirmed(model: &mut Model, ask: &Ask) -> Vec<Effect> {
+    // It may have become so since the question.
+    if ask.changes && model.readonly {
+        model.say(Tone::Waiting, "read-only: nothing was done");
+        return Vec::new();
+    }
     if let Some(why) = ask.outdated(&model.store) {
         model.say(Tone::Waiting, why);
         return Vec::new();
@@ -164,6 +173,41 @@ fn of_instance(verb: &str, id: &Id, flags: &[&str]) -> Command {
     args.extend(id.place());
     args.extend(flags.iter().map(|flag| (*flag).to_owned()));
     Command::new(args)
+}
+
+/// Runs a command of the user's own about the object, after asking where that is wanted.
+pub(super) fn plugin(model: &mut Model, plugin: &Plugin) -> Vec<Effect> {
+    if plugin.dangerous && model.readonly {
+        model.say(
+            Tone::Waiting,
+            format!("read-only: `{}` is off", plugin.name),
+        );
+        return Vec::new();
+    }
+    let id = model.place().object();
+    if !plugin.fits(id.as_ref()) {
+        let on = match plugin.scope().as_str() {
+            "all" => "an object".to_owned(),
+            kinds => kinds.to_owned(),
+        };
+        model.say(Tone::Waiting, format!("`{}` works on {on}", plugin.name));
+        return Vec::new();
+    }
+    let command = match plugin.command(id.as_ref(), &model.at.context) {
+        Ok(command) => command,
+        Err(why) => {
+            model.say(Tone::Bad, why);
+            return Vec::new();
+        }
+    };
+    if plugin.dangerous || plugin.confirm {
+        let entry = id.as_ref().and_then(|id| model.store.get(id));
+        let uid = entry.and_then(|entry| entry.object.metadata.uid.clone());
+        let about = id.map(|id| (id, uid));
+        model.over = Some(Over::Ask(Box::new(Ask::plugin(plugin, about, command))));
+        return Vec::new();
+    }
+    visit(model, command)
 }
 
 /// Opens the object in the editor.

@@ -79,7 +79,7 @@ pub struct Place {
     pub namespace: String,
 }
 
-/// A command of this program.
+/// A command: of this program, or of another one that a user's own key runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Command {
     /// What follows the program's name.
@@ -88,6 +88,17 @@ pub struct Command {
     pub stdin: Option<String>,
     /// Why it is run.
     pub why: Why,
+    /// The program, where it is not this one.
+    pub foreign: Option<Foreign>,
+}
+
+/// A program that is not this one. It has the terminal while it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreign {
+    /// Its name in `PATH`, or where it is.
+    pub program: String,
+    /// What it wrote stays until a line is entered, even if it ended well.
+    pub wait: bool,
 }
 
 /// An object in an editor.
@@ -128,11 +139,16 @@ impl Command {
     #[must_use]
     pub fn line(&self) -> String {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:,@".contains(c);
-        let words = self.args.iter().map(|word| match word.as_str() {
+        let program = match &self.foreign {
+            Some(foreign) => &foreign.program,
+            None => "bbctl",
+        };
+        let all = std::iter::once(program).chain(self.args.iter().map(String::as_str));
+        let words = all.map(|word| match word {
             word if !word.is_empty() && word.chars().all(plain) => word.to_owned(),
             word => format!("'{}'", word.replace('\'', r"'\''")),
         });
-        let words: Vec<String> = std::iter::once("bbctl".to_owned()).chain(words).collect();
+        let words: Vec<String> = words.collect();
         words.join(" ")
     }
 }

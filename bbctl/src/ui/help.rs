@@ -40,6 +40,35 @@ pub fn lines(model: &Model) -> Vec<Text> {
                 .and(tone, format!("{}{more}", binding.does)),
         );
     }
+    lines.extend(own(model));
+    lines
+}
+
+/// What the user has made their own.
+fn own(model: &Model) -> Vec<Text> {
+    let own = &model.settings.own;
+    let mut lines = Vec::new();
+    let mut add = |key: &str, tone: Tone, does: String| {
+        lines.push(Text::of(Tone::Head, format!("  {key:<16}")).and(tone, does));
+    };
+    for hotkey in &own.hotkeys {
+        add(&hotkey.key.name(), Tone::Plain, format!(":{}", hotkey.line));
+    }
+    for plugin in &own.plugins {
+        let (tone, more) = match (plugin.dangerous, plugin.confirm) {
+            (true, _) if model.readonly => (Tone::Faint, "off: read-only".to_owned()),
+            (true, _) | (_, true) => (Tone::Plain, format!("{}; asks first", plugin.scope())),
+            (false, false) => (Tone::Plain, plugin.scope()),
+        };
+        let does = format!("{} ({more})", plugin.does);
+        add(&plugin.key.name(), tone, does);
+    }
+    for (word, line) in &own.aliases {
+        add(&format!(":{word}"), Tone::Plain, format!(":{line}"));
+    }
+    if !lines.is_empty() {
+        lines.splice(0..0, [Text::default(), Text::of(Tone::Head, "Your own")]);
+    }
     lines
 }
 

@@ -15,6 +15,12 @@ pub struct Key {
 }
 
 impl Key {
+    /// The key that ends the dashboard wherever one is.
+    pub const QUIT: Self = Self {
+        code: KeyCode::Char('c'),
+        ctrl: true,
+    };
+
     /// A key alone.
     #[must_use]
     pub const fn plain(code: KeyCode) -> Self {

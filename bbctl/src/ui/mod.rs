@@ -25,6 +25,7 @@ pub mod pace;
 pub mod paper;
 pub mod place;
 pub mod plan;
+pub mod plugin;
 pub mod prompt;
 pub mod pulse;
 pub mod schema;

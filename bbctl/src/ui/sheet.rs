@@ -98,6 +98,12 @@ pub fn rows(model: &Model) -> Vec<Row> {
     let aliases = own.aliases.iter();
     let aliases = aliases.map(|(word, line)| (format!(":{word}"), format!(":{line}")));
     add("Aliases", aliases.collect(), "");
+    let hotkeys = own.hotkeys.iter();
+    let hotkeys = hotkeys.map(|hotkey| (hotkey.key.name(), format!(":{}", hotkey.line)));
+    add("Hotkeys", hotkeys.collect(), "");
+    let plugins = own.plugins.iter();
+    let plugins = plugins.map(|p| (p.name.clone(), format!("{}: {}", p.key.name(), p.line())));
+    add("Plugins", plugins.collect(), "");
     rows
 }
 

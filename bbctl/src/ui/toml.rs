@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use toml_edit::{Document, Item, TableLike};
+use toml_edit::{Document, Item, TableLike, Value};
 
 use crate::error::Failure;
 use crate::nearest::nearest;
@@ -104,6 +104,27 @@ impl<'a> Field<'a> {
     pub(crate) fn text(&self) -> Result<&'a str, Failure> {
         let text = self.item.as_str();
         text.ok_or_else(|| self.wrong("is a text", "write it in quotes"))
+    }
+
+    /// Whether it is so.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub(crate) fn truth(&self) -> Result<bool, Failure> {
+        let truth = self.item.as_bool();
+        truth.ok_or_else(|| self.wrong("is true or false", "write it without quotes"))
+    }
+
+    /// The texts that it is.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub(crate) fn texts(&self) -> Result<Vec<&'a str>, Failure> {
+        let texts = match self.item {
+            Item::Value(Value::Array(list)) => list.iter().map(Value::as_str).collect(),
+            _ => None,
+        };
+        texts.ok_or_else(|| self.wrong("is a list of texts", "write [\"one\", \"two\"]"))
     }
 
     /// What it consists of, in the order of the file.

@@ -1,7 +1,5 @@
 //! Turns the state and what happens into the next state and what is asked of the world.
 
-use ratatui::crossterm::event::KeyCode;
-
 use crate::style::Tone;
 
 use super::change;
@@ -13,6 +11,7 @@ use super::model::{Model, Over};
 use super::over;
 use super::place::{Heard, Place};
 use super::plan::{self, Ended};
+use super::prompt::understand;
 use super::sheet;
 use super::store::{News, Reach};
 
@@ -202,12 +201,7 @@ fn ran_out(model: &mut Model, ran: Ran) -> Vec<Effect> {
 
 fn press(model: &mut Model, key: Key) -> Vec<Effect> {
     let binding = model.settings.own.keys.binding(key);
-    if key
-        == (Key {
-            code: KeyCode::Char('c'),
-            ctrl: true,
-        })
-    {
+    if key == Key::QUIT {
         return vec![Effect::Quit];
     }
     if model.is_small() {
@@ -224,6 +218,25 @@ fn press(model: &mut Model, key: Key) -> Vec<Effect> {
     }
     match binding {
         Some(binding) => act(model, key, binding),
+        None => own(model, key),
+    }
+}
+
+/// Does what a key of the user's own is for.
+fn own(model: &mut Model, key: Key) -> Vec<Effect> {
+    let own = &model.settings.own;
+    if let Some(hotkey) = own.hotkeys.iter().find(|hotkey| hotkey.key == key) {
+        match understand(&hotkey.line, model) {
+            Ok(meaning) => return go::follow(model, meaning),
+            Err(why) => {
+                let words = format!("{}: {why}", key.name());
+                model.say(Tone::Bad, words);
+            }
+        }
+        return Vec::new();
+    }
+    match own.plugins.iter().find(|plugin| plugin.key == key).cloned() {
+        Some(plugin) => change::plugin(model, &plugin),
         None => Vec::new(),
     }
 }

@@ -15,6 +15,7 @@ use tokio::process;
 use crate::cmd::edit;
 use crate::error::Failure;
 use crate::gravity::weigh as gravity;
+use crate::lent::Lent;
 use crate::related;
 use crate::resource::{Known, Target};
 use crate::session::{self, Connection, Session};
@@ -24,6 +25,9 @@ use super::store::Id;
 
 /// How long the server may take to say that it is there.
 const PATIENCE: Duration = Duration::from_secs(4);
+
+/// How long a Ctrl-C takes from one process to the other at most.
+const HEARD: Duration = Duration::from_millis(50);
 
 /// What an errand brings back.
 pub(super) type Errand = LocalBoxFuture<'static, Event>;
@@ -141,6 +145,14 @@ async fn weighed(ids: Vec<Id>, session: &Session) -> Result<Vec<Weighed>, Failur
 
 /// A process of this program that does what a command says, at the server that is looked at.
 fn process(command: &Command, connection: &Connection) -> std::io::Result<process::Command> {
+    if let Some(foreign) = &command.foreign {
+        let mut process = process::Command::new(&foreign.program);
+        if let Some(kubeconfig) = &connection.kubeconfig {
+            process.env("KUBECONFIG", kubeconfig);
+        }
+        process.args(&command.args);
+        return Ok(process);
+    }
     let mut process = process::Command::new(std::env::current_exe()?);
     if let Some(kubeconfig) = &connection.kubeconfig {
         process.arg("--kubeconfig").arg(kubeconfig);
@@ -209,12 +221,25 @@ pub(super) async fn draft(
 /// Gives the terminal to a command until it ends. When it fails, what it wrote stays until a line
 /// is entered.
 pub(super) async fn visit(command: &Command, connection: &Connection) -> Ran {
+    let lent = command.foreign.as_ref().map(|_| Lent::begin());
     let ended = async { process(command, connection)?.status().await }.await;
-    let (code, said) = match ended {
-        Ok(status) => (status.code().unwrap_or(-1), String::new()),
-        Err(error) => (-1, format!("error: {error}")),
+    let (code, said) = match (ended, &command.foreign) {
+        (Ok(status), _) => (status.code().unwrap_or(-1), String::new()),
+        (Err(error), Some(foreign)) => {
+            let words = format!("error: cannot run {}: {error}", foreign.program);
+            (
+                -1,
+                format!("{words}\nhint: it is the first word of `run` in ui.toml"),
+            )
+        }
+        (Err(error), None) => (-1, format!("error: {error}")),
     };
-    if code != 0 {
+    if lent.is_some() {
+        // A Ctrl-C that ended it was heard here too, at about the same time.
+        tokio::time::sleep(HEARD).await;
+    }
+    drop(lent);
+    if code != 0 || command.foreign.as_ref().is_some_and(|foreign| foreign.wait) {
         let _ = writeln!(std::io::stderr(), "\nenter: back to the dashboard");
         let read = || std::io::stdin().read_line(&mut String::new());
         // Without a terminal there is nobody to wait for.

@@ -4,6 +4,7 @@
 use bbctl::kinds::KINDS;
 use bbctl::ui::event::{Effect, Event, Weighed};
 use bbctl::ui::model::Over;
+use bbctl::ui::own::Own;
 use bbctl::ui::place::Place;
 use bbctl::ui::store::{Key, News};
 use proptest::prelude::*;
@@ -48,7 +49,10 @@ fn keys() -> impl Strategy<Value = Step> {
             KeyCode::BackTab,
             KeyCode::Backspace,
             KeyCode::Delete,
+            KeyCode::F(2),
+            KeyCode::F(3),
             KeyCode::F(5),
+            KeyCode::F(7),
         ]),
     ];
     (codes, prop::bool::weighted(0.2)).prop_map(|(code, ctrl)| Step::Key(code, ctrl))
@@ -171,6 +175,15 @@ fn take(desk: &mut Desk, step: Step) {
     desk.take(event);
 }
 
+/// Keys of one's own, of which every command is dangerous.
+fn dangers() -> Own {
+    let mut own = super::settings::own();
+    for plugin in &mut own.plugins {
+        plugin.dangerous = true;
+    }
+    own
+}
+
 fn check(desk: &mut Desk) {
     desk.screen();
     assert!(!desk.model.stack.is_empty());
@@ -206,6 +219,7 @@ proptest! {
         let mut desk = Desk::example();
         desk.model.readonly_flag = readonly;
         desk.model.readonly = readonly;
+        desk.model.settings.own = dangers();
         for step in steps {
             take(&mut desk, step);
             check(&mut desk);

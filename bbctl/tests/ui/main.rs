@@ -18,6 +18,7 @@ mod forms;
 mod kit;
 mod many;
 mod moves;
+mod own;
 mod pictures;
 mod plans;
 mod screens;

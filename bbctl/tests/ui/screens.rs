@@ -76,6 +76,27 @@ fn the_help() {
 }
 
 #[test]
+fn the_help_with_keys_of_ones_own() {
+    pictures("help_own", |desk| {
+        desk.model.settings.own = super::settings::own();
+        desk.press("? end");
+    });
+    pictures("help_own_readonly", |desk| {
+        desk.model.settings.own = super::settings::own();
+        desk.model.readonly = true;
+        desk.press("? end");
+    });
+}
+
+#[test]
+fn the_question_before_a_command_of_ones_own() {
+    pictures("plugin_asking", |desk| {
+        desk.model.settings.own = super::settings::own();
+        desk.press("end f5");
+    });
+}
+
+#[test]
 fn the_settings() {
     pictures("settings", |desk| {
         super::settings::told(desk);

@@ -5,7 +5,7 @@ use std::path::Path;
 use bbctl::start::settings::Setting;
 use bbctl::ui::event::{Effect, Event};
 use bbctl::ui::model::Over;
-use bbctl::ui::own;
+use bbctl::ui::own::{self, Own};
 use bbctl::ui::place::Place;
 use bbctl::ui::settings::Readonly;
 use bbctl::ui::sheet::{Told, rows};
@@ -44,11 +44,20 @@ fn explained(name: &'static str, value: &str, source: &str) -> Vec<Told> {
     all.into_iter().map(one).collect()
 }
 
+/// Keys, words and commands of one's own.
+pub(crate) fn own() -> Own {
+    let text = "[aliases]\nvms = 'instances'\nweb = 'instances /www'\n[keys]\ntree = 'f9'\n\
+        [hotkeys]\nf2 = 'vms /www'\nf3 = 'create volume'\n\
+        [plugins.wipe]\nkey = 'f5'\non = ['instances', 'volumes']\ndangerous = true\n\
+        does = 'wipe it'\nrun = ['wipe', '-n', '$NAMESPACE', '$NAME']\n\
+        [plugins.top]\nkey = 'f6'\non = 'all'\nwait = true\nrun = ['top', '--context', '$CONTEXT']\n\
+        [plugins.show]\nkey = 'f7'\non = 'all'\nconfirm = true\nrun = ['show', '$KIND', '$NAME']\n";
+    own::parse(text, Path::new("/home/ada/.bbctl/ui.toml")).unwrap()
+}
+
 /// The screen of the settings, with keys and words of one's own.
 pub(crate) fn told(desk: &mut Desk) {
-    let text = "[aliases]\nvms = 'instances'\nweb = 'instances /www'\n[keys]\ntree = 'f9'\n";
-    let path = Path::new("/home/ada/.bbctl/ui.toml");
-    desk.model.settings.own = own::parse(text, path).unwrap();
+    desk.model.settings.own = own();
     let dusk = Theme::of(Skin::Light).changed("dusk", &[]);
     desk.model.settings.skins = vec![
         ("dusk".to_owned(), Ok(dusk)),
