@@ -8,6 +8,7 @@ pub mod checks;
 pub mod cli;
 pub mod cmd;
 pub mod complete;
+pub mod confirm;
 pub mod difference;
 pub mod error;
 pub mod goal;

@@ -115,14 +115,14 @@ fn list_examples(kind: &Kind) -> Vec<String> {
 }
 
 fn delete_examples(kind: &Kind) -> Vec<String> {
-    let name = kind.sample;
+    let (name, word) = (kind.sample, kind.singular);
     match kind.kind {
         "Instance" | "Volume" => vec![format!("delete {name}"), format!("delete {name} --yes")],
         _ => vec![
             format!("delete {name}"),
             match kind.kind {
-                "Tenant" | "Network" => format!("delete {name} --confirm={name} --cascade"),
-                _ => format!("delete {name} --confirm={name}"),
+                "Tenant" | "Network" => format!("delete {name} --confirm={word}/{name} --cascade"),
+                _ => format!("delete {name} --confirm={word}/{name}"),
             },
         ],
     }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::prune::{Flags, Pruning};
 use super::{delete, plan, wait};
 use crate::change::Writing;
+use crate::confirm::Word;
 use crate::error::{Exit, Failure};
 use crate::goal::Goal;
 use crate::manifest::{Files, Manifest};
@@ -53,9 +54,14 @@ pub struct Args {
     /// What the files no longer have
     #[command(flatten)]
     pub pruning: Flags,
-    /// Confirm by its name what --prune deletes and is grave: a Tenant, or set/NAME for most of the set
-    #[arg(long, value_name = "NAME", value_delimiter = ',', requires = "prune")]
-    pub confirm: Vec<String>,
+    /// Confirm what --prune deletes and is grave: tenant/NAME, or set/NAME for most of the set
+    #[arg(
+        long,
+        value_name = "KIND/NAME",
+        value_delimiter = ',',
+        requires = "prune"
+    )]
+    pub confirm: Vec<Word>,
     /// How to write
     #[command(flatten)]
     pub writing: Writing,

@@ -7,11 +7,12 @@ use kube::api::{DeleteParams, Preconditions};
 use super::apply::DryRun;
 use super::wait;
 use crate::change::Writing;
+use crate::confirm::{self, Asked, By, Said, Word, is_many};
 use crate::error::{Exit, Failure};
 use crate::goal::Goal;
-use crate::gravity::{Consequence, Gravity, weigh};
+use crate::gravity::{Consequence, Dependents, Gravity, weigh};
 use crate::manifest::Files;
-use crate::object::Object;
+use crate::object::{self, Object};
 use crate::out::Out;
 use crate::resource::{Resolver, Target};
 use crate::results::Results;
@@ -23,9 +24,13 @@ const EXAMPLES: &str = "\
 Examples:
   bbctl delete instance www-1
   bbctl delete instance/www-1 volume/data --yes --wait
-  bbctl delete tenant acme --confirm=acme --cascade
-  bbctl delete -f examples/acme --yes --confirm=acme --dry-run
-  bbctl delete -k overlays/prod --yes --confirm=web --dry-run";
+  bbctl delete tenant acme --confirm=tenant/acme --cascade
+  bbctl delete -f examples/acme --confirm=namespace/acme,tenant/acme,objects/8 --dry-run
+  bbctl delete -k overlays/prod --yes --confirm=network/web --dry-run
+
+A yes is enough for up to three objects. More of them, and what is grave (a Tenant, a Region, a
+Provider, a Network in use), are confirmed by a word: at the terminal it is asked for, else it is
+--confirm=objects/NUMBER and --confirm=KIND/NAME.";
 
 /// What `bbctl delete` takes.
 #[derive(Debug, Default, clap::Args)]
@@ -45,9 +50,9 @@ pub struct Args {
 /// How a deletion is gone about.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Flags {
-    /// Confirm what is grave by its name: a Tenant, Region, Provider, a Network in use
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    pub confirm: Vec<String>,
+    /// Confirm what is grave by kind and name, as in tenant/acme; more than three by objects/NUMBER
+    #[arg(long, value_name = "KIND/NAME", value_delimiter = ',')]
+    pub confirm: Vec<Word>,
     /// Delete what depends on it as well: what is in a Tenant, the instances in a Network
     #[arg(long)]
     pub cascade: bool,
@@ -74,7 +79,7 @@ pub(super) struct Doomed {
 ///
 /// # Errors
 /// When it is not confirmed; then nothing is deleted. An object that the server refuses to
-/// delete is reported, the others are deleted.
+/// delete is reported, the others are deleted, save those that it depends on.
 pub async fn run(
     args: &Args,
     asked: Option<&str>,
@@ -90,20 +95,14 @@ pub async fn run(
         return Ok(results.exit());
     }
     if dry_run.is_none() {
-        confirm(&args.flags, &doomed.iter().collect::<Vec<_>>(), out).await?;
+        let asked = questions(&doomed.iter().collect::<Vec<_>>(), Many::ByNumber);
+        let said = Said {
+            yes: args.flags.writing.yes,
+            words: &args.flags.confirm,
+        };
+        confirm::confirm(&asked, said, UNDONE, out).await?;
     }
-    let mut leaving = Vec::new();
-    for Doomed { target, object, .. } in doomed {
-        match delete(dry_run, &target, &object, session).await {
-            Ok(word) => {
-                results.add(&target, word, None, out)?;
-                if word == DELETING {
-                    leaving.push(Wanted::this(target, object.metadata.uid));
-                }
-            }
-            Err(failure) => results.fail(&failure, out),
-        }
-    }
+    let leaving = all(&args.flags, &doomed, &mut results, session, out).await?;
     let exit = results.close(out)?;
     if dry_run.is_some() || leaving.is_empty() {
         return Ok(exit);
@@ -116,6 +115,68 @@ pub async fn run(
         return Ok(exit);
     }
     Ok(exit.and(until_gone(leaving, timeout, session, out).await?))
+}
+
+/// Deletes one after the other; gives back those that are on their way. What an object that stays
+/// depends on stays as well.
+async fn all(
+    flags: &Flags,
+    doomed: &[Doomed],
+    results: &mut Results,
+    session: &Session,
+    out: &mut Out,
+) -> Result<Vec<Wanted>, Failure> {
+    let dry_run = flags.writing.dry_run;
+    let mut leaving = Vec::new();
+    let mut going: Vec<Target> = doomed.iter().map(|one| one.target.clone()).collect();
+    for one in doomed {
+        let target = &one.target;
+        let done = match going.len() == doomed.len() {
+            true => Ok(()),
+            false => still_free(one, flags.cascade, &going, session).await,
+        };
+        let done = match done {
+            Ok(()) => delete(dry_run, target, &one.object, session).await,
+            Err(failure) => Err(failure),
+        };
+        match done {
+            Ok(word) => {
+                results.add(target, word, None, out)?;
+                if word == DELETING {
+                    let uid = one.object.metadata.uid.clone();
+                    leaving.push(Wanted::this(target.clone(), uid));
+                }
+            }
+            Err(failure) => {
+                going.retain(|other| other != target);
+                results.fail(&failure, out);
+            }
+        }
+    }
+    Ok(leaving)
+}
+
+/// Sees that nothing depends on an object that was to go before it and stayed.
+async fn still_free(
+    one: &Doomed,
+    cascade: bool,
+    going: &[Target],
+    session: &Session,
+) -> Result<(), Failure> {
+    let now = weigh(&one.target, &one.object, going, session).await?;
+    match now.dependents {
+        // The server takes all of it along, as it was asked to.
+        Some(Dependents {
+            cascade: Some(with),
+            ..
+        }) if cascade && with.is_empty() => Ok(()),
+        Some(dependents) => {
+            let label = one.target.label();
+            let words = format!("{label} was not deleted: {}", dependents.words);
+            Err(Failure::new(Exit::Failure, words).hint("see to those first, and repeat"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Reads what is to be deleted, and with --cascade what depends on it. Something that depends on
@@ -149,8 +210,22 @@ async fn gather(
     more.dedup();
     // Those that depend on something go before it.
     let mut all = look(flags, &more, results, session, out).await?;
+    if let Some(one) = all.iter().find(|one| is_protected(&one.object)) {
+        let words = format!(
+            "nothing was deleted: {}{} is protected from deletion, and would stay",
+            one.target.label(),
+            crate::session::within(one.target.namespace.as_deref())
+        );
+        return Err(Failure::new(Exit::Failure, words)
+            .hint("set its spec.deletionProtection to false first"));
+    }
     all.extend(doomed);
     Ok(all)
+}
+
+/// Whether its deletion does not go on before its protection is taken off.
+pub(super) fn is_protected(object: &Object) -> bool {
+    object::text(object, "/spec/deletionProtection") == "true"
 }
 
 /// `cascades` says whether there is a flag that takes along what depends on them.
@@ -184,6 +259,7 @@ pub(super) fn depended_on(held: &[&Doomed], cascades: bool) -> Failure {
     .hint(remedies.join("; "))
 }
 
+pub(super) const UNDONE: &str = "nothing was deleted";
 pub(super) const DELETED: &str = "deleted";
 pub(super) const DELETING: &str = "deleting";
 
@@ -265,61 +341,43 @@ async fn look(
     Ok(doomed)
 }
 
-/// Gets a yes for what is moderate and the name for what is severe, from flags or from a person.
-pub(super) async fn confirm(
-    flags: &Flags,
-    doomed: &[&Doomed],
-    out: &mut Out,
-) -> Result<(), Failure> {
-    let (severe, moderate): (Vec<_>, Vec<_>) = doomed
+/// How many of moderate gravity are confirmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Many {
+    /// More than a few, by their number.
+    ByNumber,
+    /// By a yes, however many: something else was asked for their number.
+    ByYes,
+}
+
+/// What has to be confirmed before they are deleted.
+pub(super) fn questions(doomed: &[&Doomed], many: Many) -> Vec<Asked> {
+    let (severe, moderate): (Vec<&Doomed>, Vec<&Doomed>) = doomed
         .iter()
         .copied()
-        .partition(|d| d.consequence.gravity == Gravity::Severe);
-    let severe: Vec<&Doomed> = severe
-        .into_iter()
-        .filter(|d| !flags.confirm.contains(&d.target.name))
-        .collect();
-    let moderate = if flags.writing.yes {
-        Vec::new()
-    } else {
-        moderate
+        .partition(|one| one.consequence.gravity == Gravity::Severe);
+    let count = moderate.len();
+    let all = match moderate.as_slice() {
+        [] => None,
+        [one] => Some((one.target.label(), By::Yes)),
+        _ if many == Many::ByNumber && is_many(count) => {
+            Some((format!("these {count}"), By::Word(Word::count(count))))
+        }
+        _ => Some((format!("these {count}"), By::Yes)),
     };
-    if severe.is_empty() && moderate.is_empty() {
-        return Ok(());
-    }
-    if !out.can_ask() {
-        return Err(unconfirmed(&moderate, &severe));
-    }
-    for one in &moderate {
-        out.say(&sentence(one));
-    }
-    if let [first, rest @ ..] = moderate.as_slice() {
-        let what = match rest.len() {
-            0 => first.target.label(),
-            _ => format!("these {}", moderate.len()),
-        };
-        let answer = out.ask(&format!("Delete {what}? [y/N]")).await?;
-        if !["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()) {
-            return Err(Failure::new(
-                Exit::Failure,
-                "not confirmed: nothing was deleted",
-            ));
-        }
-    }
-    for one in severe {
-        out.say(&sentence(one));
-        let name = &one.target.name;
-        let answer = out
-            .ask(&format!("Type `{name}` to delete {}:", one.target.label()))
-            .await?;
-        if answer.trim() != name {
-            return Err(Failure::new(
-                Exit::Failure,
-                "not confirmed: nothing was deleted",
-            ));
-        }
-    }
-    Ok(())
+    let all = all.map(|(what, by)| Asked {
+        verb: "delete",
+        what,
+        means: moderate.iter().map(|one| sentence(one)).collect(),
+        by,
+    });
+    let each = severe.iter().map(|one| Asked {
+        verb: "delete",
+        what: one.target.label(),
+        means: vec![sentence(one)],
+        by: By::Word(Word::new(&one.target.resource.kind, &one.target.name)),
+    });
+    all.into_iter().chain(each).collect()
 }
 
 pub(super) fn sentence(doomed: &Doomed) -> String {
@@ -337,25 +395,6 @@ pub(super) fn sentence(doomed: &Doomed) -> String {
         true => format!("{}{place}", doomed.target.label()),
         false => format!("{}{place}: {}", doomed.target.label(), words.join("; ")),
     }
-}
-
-fn unconfirmed(moderate: &[&Doomed], severe: &[&Doomed]) -> Failure {
-    let mut flags = Vec::new();
-    if !moderate.is_empty() {
-        flags.push("--yes".to_owned());
-    }
-    flags.extend(
-        severe
-            .iter()
-            .map(|d| format!("--confirm={}", d.target.name)),
-    );
-    let all = moderate.iter().chain(severe);
-    let all: Vec<String> = all.map(|doomed| sentence(doomed)).collect();
-    Failure::usage(format!(
-        "nobody can be asked whether to delete {}",
-        all.join("; ")
-    ))
-    .hint(format!("confirm it with {}", flags.join(" ")))
 }
 
 async fn delete(

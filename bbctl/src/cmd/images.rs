@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::create::spec;
 use crate::change::{Changed, Writing, change};
+use crate::confirm::{self, Asked, By, Said};
 use crate::error::{Exit, Failure};
 use crate::kinds::Kind;
 use crate::nearest::nearest;
@@ -344,10 +345,19 @@ async fn delete(args: &DeleteArgs, session: &Session, out: &mut Out) -> Result<E
         return Err(Failure::new(Exit::NotFound, message));
     }
     let dry_run = args.writing.dry_run;
-    if dry_run.is_none() && !args.writing.yes {
+    if dry_run.is_none() {
         let users = image.used_by.as_ref().map_or(0, Vec::len);
-        let what = format!("image {}, which {users} instances name", args.name);
-        confirm(&what, out).await?;
+        let asked = Asked {
+            verb: "delete",
+            what: format!("image {}, which {users} instances name", args.name),
+            means: Vec::new(),
+            by: By::Yes,
+        };
+        let said = Said {
+            yes: args.writing.yes,
+            words: &[],
+        };
+        confirm::confirm(&[asked], said, "nothing was deleted", out).await?;
     }
     let mut results = Results::new(dry_run.is_some());
     for offer in offers {
@@ -369,24 +379,6 @@ fn without(provider: &Object, name: &str) -> Option<Value> {
     let mut images = before.to_vec();
     images.retain(|entry| entry["name"].as_str() != Some(name));
     (images.len() != before.len()).then(|| json!({"spec": {"proxmox": {"images": images}}}))
-}
-
-/// Asks whether to offer something no longer.
-async fn confirm(what: &str, out: &mut Out) -> Result<(), Failure> {
-    if !out.can_ask() {
-        return Err(
-            Failure::usage(format!("nobody can be asked whether to delete {what}"))
-                .hint("confirm it with --yes"),
-        );
-    }
-    let answer = out.ask(&format!("Delete {what}? [y/N]")).await?;
-    match answer.trim().to_ascii_lowercase().as_str() {
-        "y" | "yes" => Ok(()),
-        _ => Err(Failure::new(
-            Exit::Failure,
-            "not confirmed: nothing was deleted",
-        )),
-    }
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, ApiResource, Patch, PatchParams, Preconditions};
 
 use super::apply::{DryRun, FIELD_OWNER};
-use super::delete::{self, DELETED, DELETING, Doomed};
+use super::delete::{self, DELETED, DELETING, Doomed, Many};
 use crate::change::Writing;
+use crate::confirm::{self, Asked, By, Said, Word, is_many};
 use crate::error::{Exit, Failure};
 use crate::gravity::weigh;
 use crate::kinds::{KINDS, Kind};
@@ -160,7 +161,7 @@ impl Pruning {
     /// Tells what would be deleted, and gets it confirmed as `bbctl delete` does.
     pub(super) async fn confirm(
         &self,
-        confirm: &[String],
+        confirm: &[Word],
         writing: &Writing,
         out: &mut Out,
     ) -> Result<(), Failure> {
@@ -176,36 +177,27 @@ impl Pruning {
         if writing.dry_run.is_some() {
             return Ok(());
         }
-        let flags = delete::Flags {
-            confirm: confirm.to_vec(),
-            writing: writing.clone(),
-            ..delete::Flags::default()
-        };
-        // A word of its own: the name alone confirms the end of a Tenant of that name.
-        let named = format!("set/{}", self.set.name);
-        if is_most(asked.len(), self.members) && !confirm.contains(&named) {
-            self.confirm_most(asked.len(), out).await?;
+        let mut questions = Vec::new();
+        if is_most(asked.len(), self.members) {
+            questions.push(self.most(asked.len()));
         }
-        delete::confirm(&flags, &asked, out).await
+        questions.extend(delete::questions(&asked, Many::ByYes));
+        let said = Said {
+            yes: writing.yes,
+            words: confirm,
+        };
+        confirm::confirm(&questions, said, delete::UNDONE, out).await
     }
 
-    /// Gets the name of the set where most of it would go: such files are rather the wrong ones.
-    async fn confirm_most(&self, going: usize, out: &mut Out) -> Result<(), Failure> {
+    /// The name of the set is asked for where most of it would go: such files are rather the
+    /// wrong ones.
+    fn most(&self, going: usize) -> Asked {
         let name = &self.set.name;
-        let most = format!("{going} of the {} objects of the set {name}", self.members);
-        if !out.can_ask() {
-            return Err(
-                Failure::usage(format!("nobody can be asked whether to delete {most}"))
-                    .hint(format!("confirm it with --confirm=set/{name}")),
-            );
-        }
-        let answer = out.ask(&format!("Type `{name}` to delete {most}:")).await?;
-        match answer.trim() == name {
-            true => Ok(()),
-            false => Err(Failure::new(
-                Exit::Failure,
-                "not confirmed: nothing was deleted",
-            )),
+        Asked {
+            verb: "delete",
+            what: format!("{going} of the {} objects of the set {name}", self.members),
+            means: Vec::new(),
+            by: By::Word(Word::new("set", name)),
         }
     }
 
@@ -288,7 +280,7 @@ impl Pruning {
 
 /// Whether so many of so many are most of a set, and not just a few.
 fn is_most(going: usize, members: usize) -> bool {
-    going > 3 && going * 2 > members
+    is_many(going) && going * 2 > members
 }
 
 /// Puts the manifests of kinds that belong to sets into this one.
@@ -326,8 +318,10 @@ fn is_same(one: &Target, other: &Target) -> bool {
 
 /// Sees that nothing among them is protected: it would stay, and what it uses would go.
 fn unprotected(members: &[(Target, Object)]) -> Result<(), Failure> {
-    let is_protected = |object: &Object| object::text(object, "/spec/deletionProtection") == "true";
-    match members.iter().find(|(_, object)| is_protected(object)) {
+    match members
+        .iter()
+        .find(|(_, object)| delete::is_protected(object))
+    {
         None => Ok(()),
         Some((target, _)) => Err(Failure::new(
             Exit::Failure,

@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::apply::DryRun;
 use super::{instance, wait};
 use crate::change::Writing;
+use crate::confirm::{self, Asked, By, Said, Word};
 use crate::error::{Exit, Failure};
 use crate::goal::Goal;
 use crate::kinds::Kind;
@@ -32,7 +33,7 @@ use crate::watch::{self, Wanted};
 #[command(after_help = "\
 Examples:
   bbctl instances rebuild www-1
-  bbctl instances rebuild www-1 --image debian-12 --confirm www-1 --wait
+  bbctl instances rebuild www-1 --image debian-12 --confirm=instance/www-1 --wait
 
 The guest and its own disk are destroyed and made anew; Volumes are kept and attached again. It is
 a delete and a create of the same manifest: the Instance has a new UID, and addresses that its spec
@@ -44,9 +45,9 @@ pub struct Args {
     /// Another image than now
     #[arg(long, value_name = "NAME")]
     pub image: Option<String>,
-    /// Confirm it by its name
-    #[arg(long, value_name = "NAME")]
-    pub confirm: Option<String>,
+    /// Confirm it by kind and name, as in instance/www-1
+    #[arg(long, value_name = "KIND/NAME", value_delimiter = ',')]
+    pub confirm: Vec<Word>,
     /// Wait until it is ready
     #[arg(long)]
     pub wait: bool,
@@ -147,7 +148,11 @@ pub async fn run(
         results.add(&target, "rebuilt", Some(&before), out)?;
         return results.close(out);
     }
-    confirm(args, &before, out).await?;
+    let said = Said {
+        yes: false,
+        words: &args.confirm,
+    };
+    confirm::confirm(&[asked(args, &before)], said, "nothing was changed", out).await?;
     unchanged(&target, &before, session).await?;
     kept(&before, session).await?;
     let file = keep(&manifest, &before, &target, out)?;
@@ -269,32 +274,22 @@ async fn judge(manifest: &Value, target: &Target, session: &Session) -> Result<(
     Ok(())
 }
 
-async fn confirm(args: &Args, instance: &Object, out: &mut Out) -> Result<(), Failure> {
+/// What has to be confirmed before the guest goes.
+fn asked(args: &Args, instance: &Object) -> Asked {
     let name = &args.name;
-    if args.confirm.as_ref() == Some(name) {
-        return Ok(());
-    }
     let image = args
         .image
         .clone()
         .unwrap_or_else(|| text(instance, "/spec/image"));
     let kept = list(instance, "/spec/volumes").len();
-    let words = format!(
-        "instance/{name} loses its guest and all that is on its own disk, and is made anew from \
-         {image}; it keeps {kept} volumes"
-    );
-    if args.confirm.is_some() || !out.can_ask() {
-        return Err(Failure::usage(format!("not confirmed: {words}"))
-            .hint(format!("confirm it by its name: --confirm {name}")));
-    }
-    out.say(&words);
-    let answer = out.ask(&format!("Type {name} to rebuild it:")).await?;
-    match answer.trim() == name {
-        true => Ok(()),
-        false => Err(Failure::new(
-            Exit::Failure,
-            "not confirmed: nothing was changed",
-        )),
+    Asked {
+        verb: "rebuild",
+        what: format!("instance/{name}"),
+        means: vec![format!(
+            "instance/{name}: it loses its guest and all that is on its own disk, and is made \
+             anew from {image}; it keeps {kept} volumes"
+        )],
+        by: By::Word(Word::new("instance", name)),
     }
 }
 

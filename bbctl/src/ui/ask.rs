@@ -1,8 +1,10 @@
 //! Turns an action that cannot be taken back into a question, and its answer into commands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::confirm::{Word, is_many};
 use crate::gravity::Gravity;
+use crate::resource::Target;
 
 use super::event::{Command, Weighed};
 use super::line::Line;
@@ -39,7 +41,9 @@ impl Ask {
         let severe = doomed
             .iter()
             .filter(|one| one.consequence.gravity == Gravity::Severe);
-        let mut names: Vec<String> = severe.map(|one| one.id.key.name.to_string()).collect();
+        let many = Some(yeses(doomed)).filter(|count| is_many(*count));
+        let mut names: Vec<String> = many.iter().map(ToString::to_string).collect();
+        names.extend(severe.map(|one| one.id.key.name.to_string()));
         let held = doomed.iter().any(is_held);
         if held {
             names.clear();
@@ -148,20 +152,37 @@ fn is_held(one: &Weighed) -> bool {
     depends.is_some_and(|dependents| dependents.cascade.is_none())
 }
 
+/// How many objects a yes would take: those that are not grave, and what goes with others.
+fn yeses(doomed: &[Weighed]) -> usize {
+    let is_chosen = |target: &Target| {
+        doomed.iter().any(|one| {
+            let namespace = target.namespace.as_deref().unwrap_or_default();
+            one.id.label() == target.label() && &*one.id.key.namespace == namespace
+        })
+    };
+    let depends = doomed
+        .iter()
+        .filter_map(|one| one.consequence.dependents.as_ref());
+    let along = depends.flat_map(|dependents| dependents.cascade.iter().flatten());
+    let along: BTreeSet<String> = along
+        .filter(|target| !is_chosen(target))
+        .map(Target::words)
+        .collect();
+    let moderate = |one: &&Weighed| one.consequence.gravity == Gravity::Moderate;
+    doomed.iter().filter(moderate).count() + along.len()
+}
+
 /// The commands that delete, one for each namespace.
 fn deletions(doomed: &[Weighed]) -> Vec<Command> {
-    let mut by_place: BTreeMap<&str, Vec<&Weighed>> = BTreeMap::new();
+    let mut by_place: BTreeMap<&str, Vec<Weighed>> = BTreeMap::new();
     for one in doomed {
-        by_place.entry(&one.id.key.namespace).or_default().push(one);
+        let place = by_place.entry(&one.id.key.namespace).or_default();
+        place.push(one.clone());
     }
-    let command = |all: &Vec<&Weighed>| {
+    let command = |all: &Vec<Weighed>| {
         let mut args = vec!["delete".to_owned()];
         args.extend(all.iter().map(|one| one.id.label()));
         args.extend(all.first().map(|one| one.id.place()).unwrap_or_default());
-        let (severe, moderate): (Vec<&Weighed>, Vec<&Weighed>) = all
-            .iter()
-            .copied()
-            .partition(|one| one.consequence.gravity == Gravity::Severe);
         let depends = all
             .iter()
             .filter_map(|one| one.consequence.dependents.as_ref());
@@ -169,14 +190,15 @@ fn deletions(doomed: &[Weighed]) -> Vec<Command> {
         if !along.is_empty() {
             args.push("--cascade".to_owned());
         }
-        if !moderate.is_empty() || along.iter().any(|targets| !targets.is_empty()) {
-            args.push("--yes".to_owned());
+        match yeses(all) {
+            0 => {}
+            count if is_many(count) => args.push(format!("--confirm={}", Word::count(count))),
+            _ => args.push("--yes".to_owned()),
         }
-        args.extend(
-            severe
-                .iter()
-                .map(|one| format!("--confirm={}", one.id.key.name)),
-        );
+        let severe = all
+            .iter()
+            .filter(|one| one.consequence.gravity == Gravity::Severe);
+        args.extend(severe.map(|one| format!("--confirm={}", one.id.label())));
         Command::new(args)
     };
     by_place.values().map(command).collect()

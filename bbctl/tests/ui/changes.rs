@@ -62,7 +62,7 @@ fn what_is_grave_wants_its_name_typed() {
     desk.press("ctrl-u \"www-1\" enter");
     assert_eq!(
         desk.commands(),
-        ["bbctl delete instance/www-1 -n acme --confirm=www-1"]
+        ["bbctl delete instance/www-1 -n acme --confirm=instance/www-1"]
     );
 }
 
@@ -80,8 +80,38 @@ fn several_marked_ones_are_one_question_and_one_command() {
     ];
     desk.take(Event::Weighed(Ok(both)));
     desk.press("\"www-2\" enter");
-    let line = "bbctl delete instance/www-1 instance/www-2 -n acme --yes --confirm=www-2";
+    let line = "bbctl delete instance/www-1 instance/www-2 -n acme --yes --confirm=instance/www-2";
     assert_eq!(desk.commands(), [line]);
+}
+
+#[test]
+fn many_want_their_number_typed_and_say_it_to_the_command() {
+    let mut desk = Desk::example();
+    let many = |count: usize| {
+        let names = (0..count).map(|at| format!("www-{at}"));
+        Event::Weighed(Ok(names.map(|name| weighed(&name, false, "")).collect()))
+    };
+    let ids = |count: usize| {
+        let labels: Vec<String> = (0..count).map(|at| format!("instance/www-{at}")).collect();
+        labels.join(" ")
+    };
+    // They are not among the objects of the example: only what the question says is looked at.
+    let asked = |desk: &Desk| match &desk.model.over {
+        Some(Over::Ask(ask)) => {
+            let commands = ask.commands.iter();
+            let lines: Vec<String> = commands.map(|command| command.line()).collect();
+            (ask.names.clone(), lines.join("\n"))
+        }
+        other => panic!("{other:?}"),
+    };
+    desk.take(many(3));
+    let line = format!("bbctl delete {} -n acme --yes", ids(3));
+    assert_eq!(asked(&desk), (Vec::new(), line));
+    desk.press("esc");
+    desk.take(many(4));
+    let line = format!("bbctl delete {} -n acme --confirm=objects/4", ids(4));
+    assert_eq!(asked(&desk), (vec!["4".to_owned()], line));
+    assert!(desk.screen().contains("Type `4`:"), "{}", desk.screen());
 }
 
 #[test]
@@ -244,7 +274,7 @@ fn what_depends_on_it_goes_along_or_is_in_the_way() {
         desk.screen()
     );
     desk.press("\"web\" enter");
-    let line = "bbctl delete network/web -n acme --cascade --confirm=web";
+    let line = "bbctl delete network/web -n acme --cascade --confirm=network/web";
     assert_eq!(desk.commands(), [line]);
     // What cannot go along is told, and there is nothing to say yes to.
     let mut desk = Desk::example();

@@ -4,6 +4,7 @@ mod around;
 mod ends;
 mod examples;
 mod forms;
+mod graver;
 mod guests;
 mod hour;
 mod member;

@@ -41,7 +41,7 @@ async fn a_member_with_the_edit_role_does_all_that_is_the_tenants_and_is_refused
         "export -n editor",
         "status -n editor",
         "tenants use editor --dry-run=client",
-        "networks delete web -n editor --cascade --yes --confirm=web --wait",
+        "networks delete web -n editor --cascade --yes --confirm=network/web --wait",
         "volumes delete data -n editor --yes --wait",
     ] {
         let ran = run(words).await?;
@@ -51,7 +51,7 @@ async fn a_member_with_the_edit_role_does_all_that_is_the_tenants_and_is_refused
         "tenants create other",
         "tenants members editor",
         "tenants add-member editor eve",
-        "tenants delete editor --confirm=editor --cascade",
+        "tenants delete editor --confirm=tenant/editor --cascade",
         "tenants use default",
         "networks create web --prefix 10.0.0.0/24 -n default",
         "networks list -A",

@@ -211,21 +211,36 @@ async fn what_stays_and_depends_on_it_keeps_it_and_a_tenant_wants_its_name() -> 
     good(words, &all).await?;
     // Somebody else's instance is in the network that goes.
     good("apply -n pruned-tenant -f -", &instance("guest", "web")).await?;
-    let ran = bbctl(&format!("{words} --yes --confirm=pruned-tenant"), &base).await?;
+    let ran = bbctl(
+        &format!("{words} --yes --confirm=tenant/pruned-tenant"),
+        &base,
+    )
+    .await?;
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran:?}");
     assert!(ran.stderr.contains("instances are in it: guest"), "{ran:?}");
     assert!(!ran.stderr.contains("--cascade"), "{ran:?}");
     good("delete instance guest -n pruned-tenant --yes", "").await?;
     // A Tenant takes along what is in its namespace, and the files still have something there.
-    let ran = bbctl(&format!("{words} --yes --confirm=pruned-tenant"), &base).await?;
+    let ran = bbctl(
+        &format!("{words} --yes --confirm=tenant/pruned-tenant"),
+        &base,
+    )
+    .await?;
     assert_eq!(ran.code, Some(1), "{ran:?}");
     assert!(ran.stderr.contains("in it are: 1 network"), "{ran:?}");
     assert_eq!(names("Network", "pruned-tenant").await?, ["base", "web"]);
     let rest = namespace("pruned-tenant");
     let ran = bbctl(&format!("{words} --yes"), &rest).await?;
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{ran:?}");
-    assert!(ran.stderr.contains("--confirm=pruned-tenant"), "{ran:?}");
-    let ran = good(&format!("{words} --yes --confirm=pruned-tenant"), &rest).await?;
+    assert!(
+        ran.stderr.contains("--confirm=tenant/pruned-tenant"),
+        "{ran:?}"
+    );
+    let ran = good(
+        &format!("{words} --yes --confirm=tenant/pruned-tenant"),
+        &rest,
+    )
+    .await?;
     let gone: Vec<&str> = ran.stdout.lines().filter(|l| l.contains("delet")).collect();
     assert_eq!(
         gone,

@@ -163,18 +163,18 @@ async fn an_instance_is_rebuilt_with_its_volumes_or_left_as_it_is() -> Result<()
         "a yes is not enough: {unconfirmed:?}"
     );
     assert!(
-        unconfirmed.stderr.contains("--confirm pg"),
+        unconfirmed.stderr.contains("--confirm=instance/pg"),
         "{unconfirmed:?}"
     );
-    let other = run("instances rebuild pg -n acme --confirm www-1").await?;
+    let other = run("instances rebuild pg -n acme --confirm=instance/www-1").await?;
     assert_eq!(other.code, Some(2), "{other:?}");
-    let wrong = run("instances rebuild pg -n acme --confirm pg --image beos-5").await?;
+    let wrong = run("instances rebuild pg -n acme --confirm=instance/pg --image beos-5").await?;
     let dry = run("instances rebuild pg -n acme --dry-run").await?;
     assert_eq!(dry.stdout, "instance/pg rebuilt (dry run)\n", "{dry:?}");
     assert_eq!(wrong.code, Some(3), "{wrong:?}");
     assert_eq!(uid("Instance", "pg").await?, old, "nothing was done so far");
 
-    let done = run("instances rebuild pg -n acme --confirm pg --wait").await?;
+    let done = run("instances rebuild pg -n acme --confirm=instance/pg --wait").await?;
     assert_eq!(done.code, Some(0), "{done:?}");
     assert!(done.stdout.ends_with("instance/pg ready\n"), "{done:?}");
     assert_ne!(uid("Instance", "pg").await?, old);
@@ -193,7 +193,7 @@ async fn an_instance_is_rebuilt_with_its_volumes_or_left_as_it_is() -> Result<()
         site.ours("Volume", Some("acme")),
     );
     doomed.delete("pgdata", &DeleteParams::default()).await?;
-    let refused = run("instances rebuild pg -n acme --confirm pg").await?;
+    let refused = run("instances rebuild pg -n acme --confirm=instance/pg").await?;
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(
         refused.stderr.contains("volume/pgdata") && refused.stderr.contains("is being deleted"),
@@ -202,7 +202,7 @@ async fn an_instance_is_rebuilt_with_its_volumes_or_left_as_it_is() -> Result<()
     assert_eq!(uid("Instance", "pg").await?, now);
     assert_eq!(uid("Volume", "pgdata").await?, volume);
 
-    let words = "delete tenant acme --confirm=acme --cascade --wait";
+    let words = "delete tenant acme --confirm=tenant/acme --cascade --wait";
     let gone = run(words).await?;
     ensure!(gone.code == Some(0), "{gone:?}");
     assert_eq!(site.outside(), before);

@@ -238,7 +238,7 @@ async fn a_tenant_lives_from_apply_to_delete_by_bbctl_alone() -> Result<()> {
         ran.stdout.contains("pgdata") && ran.stdout.contains("Ready for"),
         "{ran:?}"
     );
-    run("delete tenant acme --confirm=acme --cascade --wait".to_owned()).await?;
+    run("delete tenant acme --confirm=tenant/acme --cascade --wait".to_owned()).await?;
     assert_eq!(site.outside(), before);
     site.stop().await
 }

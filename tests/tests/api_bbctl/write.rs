@@ -247,18 +247,18 @@ async fn without_a_terminal_delete_names_the_flags_and_deletes_nothing() -> Resu
         ("delete volume data", "--yes", "its data is destroyed"),
         (
             "delete network web --cascade",
-            "--yes --confirm=web",
+            "--yes --confirm=network/web",
             "instances are in it: www",
         ),
         (
             "delete tenant grave --yes --cascade",
-            "--confirm=grave",
+            "--confirm=tenant/grave",
             "in it are: 1 network, 1 volume, 1 instance",
         ),
         ("delete network/web instance/www", "--yes", ""),
         (
             "delete -f -",
-            "--yes --confirm=grave",
+            "--yes --confirm=tenant/grave --confirm=namespace/grave",
             "everything in the namespace goes with it",
         ),
     ];
@@ -281,13 +281,13 @@ async fn without_a_terminal_delete_names_the_flags_and_deletes_nothing() -> Resu
     )
     .await?;
     let ran = good(
-        "delete network web -n grave --confirm=web --yes --cascade",
+        "delete network web -n grave --confirm=network/web --yes --cascade",
         "",
     )
     .await?;
     assert_eq!(ran.stdout, "instance/www deleted\nnetwork/web deleted\n");
     let rest = good(
-        "delete -f - -n grave --yes --confirm=grave --ignore-not-found --wait",
+        "delete -f - -n grave --yes --confirm=namespace/grave,tenant/grave --ignore-not-found --wait",
         &file,
     )
     .await?;
@@ -312,7 +312,7 @@ async fn what_others_depend_on_is_deleted_with_them_or_not_at_all() -> Result<()
         ours("Provider", "leaned-on", &provider),
     ];
     good("apply -n leaned-on -f -", &file.concat()).await?;
-    let flags = "-n leaned-on --yes --confirm=web,leaned-on";
+    let flags = "-n leaned-on --yes --confirm=network/web,tenant/leaned-on,region/leaned-on,provider/leaned-on";
     let table = [
         (
             "delete network web",
@@ -378,7 +378,7 @@ async fn what_others_depend_on_is_deleted_with_them_or_not_at_all() -> Result<()
 }
 
 /// Runs it on a terminal of its own, and types one line.
-async fn typed(words: &str, line: &str) -> Result<Ran> {
+pub(crate) async fn typed(words: &str, line: &str) -> Result<Ran> {
     let program = paths::binary("bbctl")?;
     let child = Command::new("script")
         .args([
