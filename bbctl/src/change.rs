@@ -1,17 +1,29 @@
 //! Turns an object and what is to be different about it into a write that loses nobody's change.
 
+use clap::ValueEnum;
 use kube::api::{Patch, PatchParams, ValidationDirective};
 use serde_json::{Map, Value};
 
-use crate::cmd::apply::{DryRun, FIELD_OWNER};
 use crate::error::{Exit, Failure};
 use crate::object::Object;
 use crate::resource::Target;
 use crate::session::Session;
 use crate::watch;
 
+/// Under which name the server keeps which fields are ours.
+pub const FIELD_OWNER: &str = "bbctl";
+
 /// How often a change is decided anew because the object changed in between.
 const ATTEMPTS: usize = 5;
+
+/// How far a dry run goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DryRun {
+    /// Nothing is written, and the server judges nothing
+    Client,
+    /// The server judges and stores nothing
+    Server,
+}
 
 /// Flags of commands that write.
 #[derive(Clone, Debug, Default, clap::Args)]

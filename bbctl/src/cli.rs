@@ -282,17 +282,22 @@ All commands: bbctl help. One of them: bbctl help get.
 /// Help is never wider than this, however wide the terminal is.
 pub const WIDEST: usize = 120;
 
+/// The name of the program where it was called by this path: as a plugin of kubectl, its own.
+#[must_use]
+pub fn called_as(called: Option<&str>) -> String {
+    let stem = called.and_then(|path| Path::new(path).file_stem()?.to_str());
+    // kubectl finds a plugin by its name, in which `_` stands for `-`.
+    match stem.and_then(|stem| stem.strip_prefix("kubectl-")) {
+        Some(plugin) => format!("kubectl {}", plugin.replace('_', "-")),
+        None => "bbctl".to_owned(),
+    }
+}
+
 /// The tree of commands, as wide as help may be, under the name it was called by.
 #[must_use]
 pub fn command(width: usize, called: Option<&str>) -> clap::Command {
-    let stem = called.and_then(|path| Path::new(path).file_stem()?.to_str());
-    // kubectl finds a plugin by its name, in which `_` stands for `-`.
-    let name = match stem.and_then(|stem| stem.strip_prefix("kubectl-")) {
-        Some(plugin) => format!("kubectl {}", plugin.replace('_', "-")),
-        None => "bbctl".to_owned(),
-    };
     let mut command = Cli::command()
-        .bin_name(name)
+        .bin_name(called_as(called))
         .styles(STYLES)
         .term_width(width.min(WIDEST))
         .help_template(

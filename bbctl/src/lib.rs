@@ -20,6 +20,7 @@ pub mod lean;
 pub mod lent;
 pub mod manifest;
 pub mod nearest;
+pub mod next;
 pub mod object;
 pub mod out;
 pub mod outline;
@@ -33,6 +34,7 @@ pub mod remote;
 pub mod resource;
 pub mod results;
 pub mod select;
+pub mod send;
 pub mod session;
 pub mod set;
 pub mod sign;
@@ -49,6 +51,7 @@ use std::path::Path;
 use clap::error::ErrorKind;
 
 use crate::error::{Exit, Failure};
+use crate::next::Next;
 use crate::out::{Format, Io, Look, Out};
 
 /// Runs one command line, the program's name first, and says how it ended.
@@ -115,6 +118,8 @@ async fn carry_out(argv: &[OsString], out: &mut Out) -> Result<Exit, Failure> {
     }
     match cli::parse(argv, out.width()) {
         Ok(mut cli) => {
+            let called = argv.first().and_then(|path| path.to_str());
+            out.set_next(Next::of(&cli.globals, &cli::called_as(called)));
             if cli.verb.has_settings() {
                 start::config::layers(out.env())?.fill(&mut cli.globals)?;
             }

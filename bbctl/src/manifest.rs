@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use crate::error::{Exit, Failure};
+use crate::next::quoted;
 use crate::object::{self, Object};
 use crate::out::Out;
 
@@ -32,14 +33,19 @@ pub struct Files {
 }
 
 impl Files {
-    /// What was typed to name them.
+    /// What was typed to name them, as a shell takes it.
     #[must_use]
     pub fn words(&self) -> Vec<String> {
         let files = self.files.iter().map(|file| ("-f", file));
         let folders = self.kustomize.iter().map(|folder| ("-k", folder));
         let all = files.chain(folders);
-        all.map(|(flag, path)| format!("{flag} {}", path.display()))
-            .collect()
+        let mut words: Vec<String> = all
+            .map(|(flag, path)| format!("{flag} {}", quoted(&[path.display().to_string()])))
+            .collect();
+        if self.recursive {
+            words.push("-R".to_owned());
+        }
+        words
     }
 
     /// Whether no file is meant.

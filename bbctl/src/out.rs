@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::error::{Exit, Failure};
+use crate::next::Next;
 use crate::pager;
 use crate::sign::Sign;
 use crate::style::{Colour, Tone, tame};
@@ -74,6 +75,8 @@ pub struct Out {
     colour: Colour,
     stderr_colour: Colour,
     request_id: Option<String>,
+    /// What commands that are told carry on.
+    next: Next,
     /// All that goes to stderr goes through it.
     sign: Sign,
     /// What is held back until it is known whether it fits the screen.
@@ -93,6 +96,7 @@ impl Out {
             io,
             look,
             request_id: None,
+            next: Next::default(),
             held: None,
         }
     }
@@ -108,6 +112,17 @@ impl Out {
     /// Names what errors are to be found under in the server's audit log.
     pub fn set_request_id(&mut self, id: &str) {
         self.request_id = Some(id.to_owned());
+    }
+
+    /// Says what commands that are told carry on.
+    pub fn set_next(&mut self, next: Next) {
+        self.next = next;
+    }
+
+    /// What commands that are told carry on.
+    #[must_use]
+    pub fn carried(&self) -> &Next {
+        &self.next
     }
 
     /// What tells a person that something is under way.
@@ -384,7 +399,7 @@ impl Out {
                 "message": failure.message,
             });
             if let Some(hint) = failure.advice() {
-                line["hint"] = json!(hint);
+                line["hint"] = json!(self.next.carry(hint));
             }
             if let Some(id) = &self.request_id {
                 line["requestId"] = json!(id);
@@ -396,11 +411,13 @@ impl Out {
         self.err_line(&format!("{word} {}", tame(&failure.message)));
         if let Some(hint) = failure.advice() {
             let word = self.stderr_colour.paint(Tone::Head, "hint:");
-            self.err_line(&format!("{word} {}", tame(hint)));
+            let hint = self.next.carry(hint);
+            self.err_line(&format!("{word} {}", tame(&hint)));
         }
     }
 
     fn aside(&mut self, level: &str, tone: Tone, text: &str) {
+        let text = &self.next.carry(text);
         if self.look.format == Format::Json {
             self.err_line(&json!({"level": level, "message": text}).to_string());
             return;

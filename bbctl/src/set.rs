@@ -12,7 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bb_crds::GROUP;
 use serde_json::{Value, json};
 
-use crate::cmd::apply::FIELD_OWNER;
+use crate::change::FIELD_OWNER;
 use crate::kinds::Kind;
 use crate::object::Object;
 

@@ -2,27 +2,21 @@
 
 use std::time::Duration;
 
-use clap::ValueEnum;
-use kube::api::{Patch, PatchParams, ValidationDirective};
-use serde_json::{Value, json};
-
 use super::prune::{Flags, Pruning};
 use super::{delete, plan, wait};
 use crate::change::Writing;
 use crate::confirm::Word;
 use crate::error::{Exit, Failure};
 use crate::goal::Goal;
+use crate::kinds::Kind;
 use crate::manifest::{Files, Manifest};
 use crate::object::Object;
 use crate::out::Out;
 use crate::resource::{Resolver, Target};
 use crate::results::Results;
+use crate::send::{self, Manner, Sent, alters};
 use crate::session::Session;
-use crate::set;
 use crate::watch::{self, Wanted};
-
-/// Under which name the server keeps which fields are ours.
-pub const FIELD_OWNER: &str = "bbctl";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -35,6 +29,7 @@ Examples:
   bbctl apply -f examples/acme --plan 0c5ee3fd3c1b3e1a07d2f0c1c8a2b9e4
   bbctl get network web -o yaml | bbctl apply -f -
 
+A change to what is there that the server refuses ends it before anything is sent.
 Without -f: the `files` and the `set` that bitbuilder.toml of the working folder names.
 Of a set are Instances, Volumes, Networks and Tenants; nothing else is ever pruned.";
 
@@ -70,35 +65,11 @@ pub struct Args {
     pub plan: Option<String>,
 }
 
-/// How far a dry run goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DryRun {
-    /// Nothing is written, and the server judges nothing
-    Client,
-    /// The server judges and stores nothing
-    Server,
-}
-
-/// What became of an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
-    /// It is new.
-    Created,
-    /// It is another than before.
-    Configured,
-    /// It is as before.
-    Unchanged,
-    /// It could not be read before, so nobody knows.
-    Applied,
-}
-
-impl Change {
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Configured => "configured",
-            Self::Unchanged => "unchanged",
-            Self::Applied => "applied",
+impl Args {
+    fn manner(&self) -> Manner {
+        Manner {
+            force: self.force_conflicts,
+            dry_run: self.writing.dry_run,
         }
     }
 }
@@ -106,8 +77,8 @@ impl Change {
 /// Applies everything in the order of the files, namespaces and definitions of kinds first.
 ///
 /// # Errors
-/// When the files cannot be read; then nothing is sent. An object that the server refuses is
-/// reported, the others are applied.
+/// When the files cannot be read, or the server refuses a change to what is there already; then
+/// nothing is sent. A new object that the server refuses is reported, the others are applied.
 pub async fn run(
     args: &Args,
     asked: Option<&str>,
@@ -152,8 +123,8 @@ pub async fn run(
     if !out.is_machine() && exit == Exit::Ok {
         let files = args.files.words();
         match files.iter().any(|file| file == "-f -") {
-            true => out.note("next: bbctl status"),
-            false => out.note(&format!("next: bbctl wait {}", files.join(" "))),
+            true => out.next("status"),
+            false => out.next(&format!("wait {}", files.join(" "))),
         }
     }
     Ok(exit)
@@ -180,11 +151,57 @@ async fn prepare(
         let force = args.force_conflicts;
         let question = plan::question(&manifests, &doomed, force, session, out).await?;
         plan::unmoved(hash, question, timeout, session).await?;
+    } else if args.writing.dry_run.is_none() {
+        judge(&manifests, args.manner(), session).await?;
     }
     if let Some(pruning) = &pruning {
         pruning.confirm(&args.confirm, &args.writing, out).await?;
     }
     Ok((manifests, pruning))
+}
+
+/// Lets the server judge every change to an object that is there, before any of them is sent: a
+/// disk that would shrink, say, a prefix that would be another.
+async fn judge(manifests: &[Manifest], manner: Manner, session: &Session) -> Result<(), Failure> {
+    // Of one object alone nothing else is sent; with new definitions, old ones are no judges.
+    if manifests.len() == 1 || manifests.iter().any(|one| rank(one) == Rank::Definition) {
+        return Ok(());
+    }
+    let mut resolver = Resolver::default();
+    let mut refused: Vec<Failure> = Vec::new();
+    for manifest in manifests {
+        let types = manifest.object.types.clone().unwrap_or_default();
+        if Kind::of_manifest(&types.api_version, &types.kind).is_none() {
+            continue;
+        }
+        let target = resolver.target(manifest, session).await?;
+        let doing = format!("look at {}", target.label());
+        let api = target.api(session);
+        let before = match session.ask(&doing, api.get_opt(&target.name)).await {
+            Ok(Some(before)) => before,
+            Ok(None) => continue,
+            // Who may write and not read can still apply; a kind that is not there is told then.
+            Err(failure) if [Exit::Denied, Exit::NotFound].contains(&failure.exit) => continue,
+            Err(failure) => return Err(failure),
+        };
+        if alters(&before, &manifest.object)
+            && let Err(failure) = one(manner.tried(), manifest, &mut resolver, session).await
+        {
+            refused.push(failure);
+        }
+    }
+    let Some(first) = refused.first() else {
+        return Ok(());
+    };
+    let exit = refused
+        .iter()
+        .fold(Exit::Ok, |exit, one| exit.and(one.exit));
+    let all: Vec<&str> = refused.iter().map(|one| one.message.as_str()).collect();
+    let failure = Failure::new(exit, format!("nothing was applied: {}", all.join("; ")));
+    Err(match first.hint.clone() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    })
 }
 
 /// Applies one after the other; gives back those that can be waited for.
@@ -196,7 +213,8 @@ async fn all(
     session: &Session,
     out: &mut Out,
 ) -> Result<Vec<Wanted>, Failure> {
-    let (force, dry_run) = (args.force_conflicts, args.writing.dry_run);
+    let manner = args.manner();
+    let dry_run = manner.dry_run;
     let mut resolver = Resolver::default();
     let mut applied = Vec::new();
     let mut unrecorded = pruning;
@@ -206,14 +224,15 @@ async fn all(
         {
             pruning.begin(dry_run, session).await?;
         }
-        let outcome = one(force, dry_run, manifest, &mut resolver, session).await;
-        let (target, object, change) = match outcome {
+        let outcome = one(manner, manifest, &mut resolver, session).await;
+        let (target, sent) = match outcome {
             Ok(done) => done,
             Err(failure) => {
                 results.fail(&failure, out);
                 continue;
             }
         };
+        let Sent { object, change, .. } = sent;
         results.add(&target, change.word(), Some(&object), out)?;
         if rank(manifest) == Rank::Definition && dry_run.is_none() {
             established(&target, &object, session, out).await?;
@@ -284,89 +303,17 @@ fn rank(manifest: &Manifest) -> Rank {
 
 /// Applies one object, or asks the server what would come of it.
 pub(super) async fn one(
-    force: bool,
-    dry_run: Option<DryRun>,
+    manner: Manner,
     manifest: &Manifest,
     resolver: &mut Resolver,
     session: &Session,
-) -> Result<(Target, Object, Change), Failure> {
+) -> Result<(Target, Sent), Failure> {
     let target = resolver.target(manifest, session).await?;
     let mut object = manifest.object.clone();
     object.metadata.namespace = target.namespace.clone();
-    let api = target.api(session);
-    let doing = format!("apply {} of {}", target.label(), manifest.origin);
-    let before = session.ask(&doing, api.get_opt(&target.name)).await;
-    let before = match before {
-        Ok(before) => Some(before),
-        // Who may write and not read can still apply.
-        Err(failure) if failure.exit == Exit::Denied => None,
-        Err(failure) => return Err(failure),
-    };
-    if let Some(Some(before)) = &before
-        && let Some(other) = set::stay(&mut object, before)
-        && !force
-    {
-        let words = format!("cannot {doing}: it is in another set, {other}");
-        return Err(Failure::new(Exit::Conflict, words)
-            .hint("take it over with --force-conflicts, or leave it to that set"));
-    }
-    if dry_run == Some(DryRun::Client) {
-        let change = match &before {
-            Some(None) => Change::Created,
-            _ => Change::Applied,
-        };
-        return Ok((target, object, change));
-    }
-    let params = PatchParams {
-        force,
-        dry_run: dry_run.is_some(),
-        field_validation: Some(ValidationDirective::Strict),
-        ..PatchParams::apply(FIELD_OWNER)
-    };
-    let patch = Patch::Apply(&object);
-    let answer = api.patch(&target.name, &params, &patch);
-    let after = match session.ask(&doing, answer).await {
-        // What `bbctl` itself set by another verb, such as `instances stop`, is no other's.
-        Err(failure) if failure.exit == Exit::Conflict && is_our_own(&failure.message) => {
-            let forced = params.clone().force();
-            let answer = api.patch(&target.name, &forced, &patch);
-            session.ask(&doing, answer).await?
-        }
-        answer => answer?,
-    };
-    let change = match &before {
-        None => Change::Applied,
-        Some(None) => Change::Created,
-        Some(Some(before)) if said(before)? == said(&after)? => Change::Unchanged,
-        Some(Some(_)) => Change::Configured,
-    };
-    Ok((target, after, change))
-}
-
-/// Whether all that an apply is in conflict with was set by bbctl.
-fn is_our_own(message: &str) -> bool {
-    let mut owners = message.split("conflict").skip(2).filter_map(|part| {
-        let (before, rest) = part.split_once('"')?;
-        ["s with ", " with "].contains(&before).then_some(())?;
-        rest.split('"').next()
-    });
-    let first = owners.next();
-    first == Some(FIELD_OWNER) && owners.all(|owner| owner == FIELD_OWNER)
-}
-
-/// What of an object people decide: all but status and the server's bookkeeping.
-fn said(object: &Object) -> Result<Value, Failure> {
-    let mut data = object.data.clone();
-    if let Some(map) = data.as_object_mut() {
-        map.remove("status");
-    }
-    let meta = &object.metadata;
-    Ok(json!({
-        "data": data,
-        "labels": meta.labels,
-        "annotations": meta.annotations,
-        "finalizers": meta.finalizers,
-    }))
+    let of = format!(" of {}", manifest.origin);
+    let sent = send::apply(&target, &object, &of, manner, session).await?;
+    Ok((target, sent))
 }
 
 /// Waits until the server serves a kind that was just defined, as long as an answer may take.
@@ -387,24 +334,4 @@ async fn established(
         .into_iter()
         .find_map(|outcome| outcome.failure)
         .map_or(Ok(()), Err)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_conflict_with_ourselves_is_told_from_one_with_others() {
-        let one = "cannot apply x: Apply failed with 1 conflict: conflict with \"bbctl\" using \
-                   bitbuilder.cloud/v1alpha1: .spec.power";
-        assert!(is_our_own(one));
-        let other = one.replace("\"bbctl\"", "\"argocd\"");
-        assert!(!is_our_own(&other));
-        let two = "cannot apply x: Apply failed with 2 conflicts: conflicts with \"argocd\": - .a \
-                   conflicts with \"bbctl\" using v1: - .spec.power";
-        assert!(!is_our_own(two));
-        let both = two.replace("argocd", "bbctl");
-        assert!(is_our_own(&both));
-        assert!(!is_our_own("cannot apply x: the object has been modified"));
-    }
 }

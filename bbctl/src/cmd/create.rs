@@ -5,9 +5,8 @@ use std::time::Duration;
 use kube::api::{Patch, PatchParams, ValidationDirective};
 use serde_json::{Map, Value, json};
 
-use super::apply::{DryRun, FIELD_OWNER};
 use super::wait;
-use crate::change::Writing;
+use crate::change::{DryRun, FIELD_OWNER, Writing};
 use crate::error::{Exit, Failure};
 use crate::goal::Goal;
 use crate::kinds::Kind;
@@ -139,7 +138,7 @@ pub async fn run<D: Draft>(
     }
     if !flags.wait {
         if !out.is_machine() {
-            out.note(&format!("next: bbctl wait {}", target.words()));
+            out.next(&format!("wait {}", target.words()));
         }
         return Ok(Exit::Ok);
     }

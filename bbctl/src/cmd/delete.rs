@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use kube::api::{DeleteParams, Preconditions};
 
-use super::apply::DryRun;
 use super::wait;
-use crate::change::Writing;
+use crate::change::{DryRun, Writing};
 use crate::confirm::{self, Asked, By, Said, Word, is_many};
 use crate::error::{Exit, Failure};
 use crate::goal::Goal;
@@ -109,12 +108,35 @@ pub async fn run(
     }
     if !args.flags.wait {
         if !out.is_machine() {
-            let words = leaving.first().map(Wanted::words).unwrap_or_default();
-            out.note(&format!("next: bbctl wait {words} --for=delete"));
+            out.next(&format!(
+                "wait {} --for=delete",
+                waited(&args.files, &leaving)
+            ));
         }
         return Ok(exit);
     }
     Ok(exit.and(until_gone(leaving, timeout, session, out).await?))
+}
+
+/// What `wait` is told to wait for all of them, or for the first where they are in many
+/// namespaces.
+fn waited(files: &Files, leaving: &[Wanted]) -> String {
+    /// More than these are rather named by their files.
+    const NAMED: usize = 5;
+    let from = files.words();
+    if leaving.len() > NAMED && !from.is_empty() && !from.contains(&"-f -".to_owned()) {
+        return from.join(" ");
+    }
+    let words: Vec<String> = leaving.iter().map(Wanted::words).collect();
+    let parts: Vec<(&str, &str)> = words
+        .iter()
+        .map(|one| one.split_once(' ').unwrap_or((one, "")))
+        .collect();
+    let place = parts.first().map(|(_, place)| *place).unwrap_or_default();
+    let is_one = parts.iter().all(|(_, other)| *other == place);
+    let named = parts.iter().map(|(label, _)| *label);
+    let named: Vec<&str> = named.take(if is_one { parts.len() } else { 1 }).collect();
+    format!("{} {place}", named.join(" ")).trim_end().to_owned()
 }
 
 /// Deletes one after the other; gives back those that are on their way. What an object that stays

@@ -1,15 +1,14 @@
 //! Turns files into what applying them would change, line by line.
 
-use kube::api::{Patch, PatchParams, ValidationDirective};
 use serde_json::json;
 use similar::TextDiff;
 
-use super::apply::FIELD_OWNER;
 use crate::error::{Exit, Failure};
 use crate::manifest::{self, Files, Manifest};
 use crate::object::{self, Object};
 use crate::out::{Format, Out, render_yaml};
 use crate::resource::{Resolver, Target};
+use crate::send::{self, Change, Manner};
 use crate::session::Session;
 use crate::style::{Tone, tame};
 
@@ -99,23 +98,22 @@ async fn compare(
     let target = resolver.target(one, session).await?;
     let mut object = one.object.clone();
     object.metadata.namespace = target.namespace.clone();
-    let api = target.api(session);
-    let doing = format!("compare {} of {}", target.label(), one.origin);
-    let before = session.ask(&doing, api.get_opt(&target.name)).await?;
-    let params = PatchParams {
+    let manner = Manner {
         force: args.force_conflicts,
-        dry_run: true,
-        field_validation: Some(ValidationDirective::Strict),
-        ..PatchParams::apply(FIELD_OWNER)
+        ..Manner::default()
     };
-    let patch = Patch::Apply(&object);
-    let after = match session
-        .ask(&doing, api.patch(&target.name, &params, &patch))
-        .await
-    {
-        Ok(after) => after,
+    let of = format!(" of {}", one.origin);
+    let sent = send::apply(&target, &object, &of, manner.tried(), session).await;
+    let (before, after) = match sent {
+        Ok(sent) if sent.change == Change::Applied => {
+            let words = format!("cannot compare {}{of}: you may not read it", target.label());
+            return Err(Failure::new(Exit::Denied, words));
+        }
+        Ok(sent) => (sent.before, sent.object),
         // Its namespace is made by the same files: the server cannot judge it before that.
-        Err(failure) if failure.exit == Exit::NotFound && makes_namespace(all, &target) => object,
+        Err(failure) if failure.exit == Exit::NotFound && makes_namespace(all, &target) => {
+            (None, object)
+        }
         Err(failure) => return Err(failure),
     };
     let old = before.as_ref().map(text).transpose()?.unwrap_or_default();

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::change::{Changed, Writing, between, change};
 use crate::error::{Exit, Failure};
 use crate::manifest::{self, parse};
+use crate::next::quoted;
 use crate::object::Object;
 use crate::out::{Out, render_yaml};
 use crate::resource::Target;
@@ -63,7 +64,7 @@ pub async fn run(args: &Args, session: &Session, out: &mut Out) -> Result<Exit, 
             remove(&file)?;
             results.add(&target, "configured", Some(&object), out)?;
             if !out.is_machine() && args.writing.dry_run.is_none() {
-                out.note(&format!("next: bbctl wait {}", target.words()));
+                out.next(&format!("wait {}", target.words()));
             }
         }
         Err(failure) => return Err(kept(&failure, &file)),
@@ -238,10 +239,11 @@ async fn open(editor: &str, file: &Path) -> Result<(), Failure> {
 /// The failure, with where the work that went into the file is.
 fn kept(failure: &Failure, file: &Path) -> Failure {
     let next = match failure.exit {
-        Exit::Conflict => "compare it with `bbctl diff -f`, then apply it",
+        Exit::Conflict => "compare it with `bbctl diff -f FILE`, then apply it",
         _ => "correct it and apply it",
     };
     let place = file.display();
+    let next = next.replace("FILE", &quoted(&[place.to_string()]));
     Failure {
         hint: Some(format!("your changes are kept in {place}: {next}")),
         message: format!("nothing was written: {}", failure.message),

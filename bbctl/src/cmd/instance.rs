@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::apply::DryRun;
 use super::create::spec;
 use super::wait;
-use crate::change::{Changed, Writing, change};
+use crate::change::{Changed, DryRun, Writing, change};
 use crate::error::{Exit, Failure};
 use crate::goal::Goal;
 use crate::kinds::Kind;
@@ -166,7 +165,7 @@ pub async fn finish(
     }
     match words {
         Some(words) if exit == Exit::Ok && !out.is_machine() => {
-            out.note(&format!("next: bbctl wait {words}"));
+            out.next(&format!("wait {words}"));
         }
         _ => {}
     }
@@ -208,7 +207,7 @@ async fn cycle(
     if !out.is_machine() {
         let words = target.words();
         out.note(&format!(
-            "{} is stopping; should this be interrupted: bbctl instances start {}",
+            "{} is stopping; should this be interrupted: `bbctl instances start {}`",
             target.label(),
             words.trim_start_matches("instance/")
         ));
@@ -259,10 +258,10 @@ pub async fn resize(
     let later = args.cpu.is_some() || args.memory.is_some();
     let runs = text(&object, "/spec/power") != "Stopped";
     if changed && later && runs && dry_run.is_none() && !out.is_machine() {
-        let place = crate::session::within(target.namespace.as_deref());
+        let words = target.words();
+        let words = words.trim_start_matches("instance/");
         out.note(&format!(
-            "CPUs and memory are in force after `bbctl instances restart {}`{place}",
-            args.name
+            "CPUs and memory are in force after `bbctl instances restart {words}`"
         ));
     }
     let wanted = vec![Wanted::this(target, object.metadata.uid)];

@@ -1,10 +1,10 @@
 //! Turns a verb of one noun alone into the connection that it needs and what it does.
 
-use super::apply::DryRun;
 use super::create::{self, Draft};
 use super::instance::{self, Power};
 use super::noun::{Instances, Networks, Regions, Tenants, Volumes};
 use super::{Timeout, connect, connect_for, network, of_kind, rebuild, remote, tenant, volume};
+use crate::change::DryRun;
 use crate::cli::Globals;
 use crate::error::{Exit, Failure};
 use crate::out::Out;

@@ -11,7 +11,7 @@ use kube::core::GroupVersionKind;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::apply::{self, Change, DryRun};
+use super::apply;
 use super::prune::{self, Pruning};
 use crate::error::{Exit, Failure};
 use crate::kinds;
@@ -20,6 +20,7 @@ use crate::object::{self, Object};
 use crate::out::{Format, Out};
 use crate::resource::{Resolver, Target};
 use crate::select::Selection;
+use crate::send::{Change, Manner, Sent};
 use crate::session::Session;
 use crate::style::Tone;
 
@@ -142,10 +143,13 @@ pub(super) async fn question(
     let mut asked = Vec::new();
     let mut namespaces: Vec<String> = Vec::new();
     for manifest in manifests {
-        let dry = Some(DryRun::Server);
-        let judged = apply::one(force, dry, manifest, &mut resolver, session).await;
+        let manner = Manner {
+            force,
+            ..Manner::default()
+        };
+        let judged = apply::one(manner.tried(), manifest, &mut resolver, session).await;
         let is_ours = is_planned(manifest);
-        let (target, object, change) = match judged {
+        let (target, Sent { object, change, .. }) = match judged {
             Ok(judged) => judged,
             // What is another's to apply is no part of this plan.
             Err(failure) if !is_ours && failure.exit == Exit::Denied => {
@@ -447,18 +451,27 @@ fn reach(status: &PlanStatus, out: &mut Out) -> Result<(), Failure> {
 
 /// Says how to go on.
 fn next(args: &Args, status: &PlanStatus, out: &mut Out) {
-    let Some(hash) = &status.hash else { return };
+    if let Some(words) = status.hash.as_deref().and_then(|hash| sends(args, hash)) {
+        out.next(&words);
+    }
+}
+
+/// The command that does what was shown; none where there is none that does.
+fn sends(args: &Args, hash: &str) -> Option<String> {
     let mut words = args.files.words();
+    if !args.deletes.is_empty() || words.iter().any(|word| word == "-f -") {
+        return None;
+    }
     if let Some(set) = &args.pruning.set {
         words.push(format!("--set {set}"));
     }
     if args.pruning.prune {
         words.push("--prune".to_owned());
     }
-    if args.deletes.is_empty() && !words.iter().any(|word| word == "-f -") {
-        let words = words.join(" ");
-        out.note(&format!("next: bbctl apply {words} --plan {hash}"));
+    if args.force_conflicts {
+        words.push("--force-conflicts".to_owned());
     }
+    Some(format!("apply {} --plan {hash}", words.join(" ")))
 }
 
 /// Refuses where the answer is no longer the one of that hash.
@@ -485,4 +498,37 @@ pub(super) async fn unmoved(
     Err(moved(format!(
         "the plan {hash} is old: something moved since, now it is {now} ({summary})"
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_that_sends_it_has_all_that_was_said() {
+        let files = Files {
+            files: vec!["my files".into()],
+            kustomize: Vec::new(),
+            recursive: true,
+        };
+        let mut args = Args {
+            files,
+            deletes: Vec::new(),
+            pruning: prune::Flags {
+                set: "infra/shop".parse().ok(),
+                prune: true,
+            },
+            force_conflicts: true,
+            keep: false,
+        };
+        assert_eq!(
+            sends(&args, "0c5e").as_deref(),
+            Some("apply -f 'my files' -R --set infra/shop --prune --force-conflicts --plan 0c5e")
+        );
+        args.files.files = vec!["-".into()];
+        assert_eq!(sends(&args, "0c5e"), None, "what was piped is gone");
+        args.files.files = vec!["a".into()];
+        args.deletes = vec!["network/web".to_owned()];
+        assert_eq!(sends(&args, "0c5e"), None, "no apply deletes that");
+    }
 }

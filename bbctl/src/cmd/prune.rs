@@ -8,9 +8,8 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, ApiResource, Patch, PatchParams, Preconditions};
 
-use super::apply::{DryRun, FIELD_OWNER};
 use super::delete::{self, DELETED, DELETING, Doomed, Many};
-use crate::change::Writing;
+use crate::change::{DryRun, FIELD_OWNER, Writing};
 use crate::confirm::{self, Asked, By, Said, Word, is_many};
 use crate::error::{Exit, Failure};
 use crate::gravity::weigh;

@@ -11,21 +11,22 @@ use bb_crds::PAUSED;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use serde_json::Value;
 
-use super::apply::DryRun;
 use super::{instance, wait};
-use crate::change::Writing;
+use crate::change::{DryRun, Writing};
 use crate::confirm::{self, Asked, By, Said, Word};
 use crate::error::{Exit, Failure};
 use crate::goal::Goal;
 use crate::kinds::Kind;
 use crate::manifest;
+use crate::next::quoted;
 use crate::object::{Object, list, text};
 use crate::out::{Out, render_yaml};
 use crate::resource::Target;
 use crate::results::Results;
+use crate::send::{self, Manner};
 use crate::session::{Scope, Session};
 use crate::set;
-use crate::start::{place as folder, send};
+use crate::start::place as folder;
 use crate::watch::{self, Wanted};
 
 /// What `rebuild` takes.
@@ -157,8 +158,8 @@ pub async fn run(
     kept(&before, session).await?;
     let file = keep(&manifest, &before, &target, out)?;
     let again = format!(
-        "once it is gone, this makes it anew: bbctl apply -f {} --wait (at {})",
-        file.display(),
+        "once it is gone, this makes it anew: `bbctl apply -f {} --wait` (at {})",
+        quoted(&[file.display().to_string()]),
         session.server()
     );
     // Told before, since whoever interrupts this hears nothing more.
@@ -174,7 +175,8 @@ pub async fn run(
     let made = match gone(&target, &before, timeout, session, out).await {
         Ok(()) => {
             let (target, object) = send::known(&manifest)?;
-            send::apply(&target, &object, false, session).await
+            let sent = send::apply(&target, &object, "", Manner::default(), session).await;
+            sent.map(|sent| sent.object)
         }
         Err(failure) => Err(failure),
     };

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::error::{Exit, Failure};
 use crate::kinds::Kind;
+use crate::next::quoted;
 use crate::object::{self, Object, list, text};
 use crate::out::Out;
 use crate::remote::guest::{self, Guest, Terminal, Way};
@@ -152,7 +153,7 @@ async fn go(
         if out.is_machine() {
             out.document(&json!({"command": whole}))?;
         } else {
-            out.line(&guest::quoted(&whole))?;
+            out.line(&quoted(&whole))?;
         }
         return Ok(Exit::Ok);
     }
@@ -280,7 +281,7 @@ pub async fn console(
         let words = format!("instance/{name} is on no node yet, and has no console");
         let place = guest::place(&instance);
         return Err(
-            Failure::new(Exit::Failure, words).hint(format!("bbctl wait instance/{name}{place}"))
+            Failure::new(Exit::Failure, words).hint(format!("`bbctl wait instance/{name}{place}`"))
         );
     };
     let provider = session.get(Kind::called("Provider"), &cluster).await;

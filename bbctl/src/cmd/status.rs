@@ -361,7 +361,8 @@ fn tell(report: &Report, session: &Session, out: &mut Out) -> Result<(), Failure
         out.text_toned("", Tone::Waiting, &text)?;
     }
     if let Some(count) = report.orphans.filter(|count| *count > 0) {
-        let text = format!("{count} things without an object: see bbctl describe providers");
+        let text = format!("{count} things without an object: see `bbctl describe providers`");
+        let text = out.carried().carry(&text);
         out.text_toned("", Tone::Waiting, &text)?;
     }
     if report.not_ready.is_empty() {
@@ -377,10 +378,7 @@ fn tell(report: &Report, session: &Session, out: &mut Out) -> Result<(), Failure
             own if own == session.namespace() => String::new(),
             other => format!(" -n {other}"),
         };
-        out.note(&format!(
-            "next: bbctl describe {}/{}{place}",
-            first.kind, first.name
-        ));
+        out.next(&format!("describe {}/{}{place}", first.kind, first.name));
     }
     Ok(())
 }
@@ -418,6 +416,10 @@ fn tell_unready(all: &[Unready], out: &mut Out) -> Result<(), Failure> {
     out.table_with_text("", &table, "message", &messages)?;
     match all.len().checked_sub(limit) {
         None | Some(0) => Ok(()),
-        Some(more) => out.line(&format!("and {more} more: bbctl status -o wide shows all")),
+        Some(more) => {
+            let text = format!("and {more} more: `bbctl status -o wide` shows all");
+            let text = out.carried().carry(&text);
+            out.line(&text)
+        }
     }
 }

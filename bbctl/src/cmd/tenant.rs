@@ -161,7 +161,7 @@ async fn write(
     let word = if changed { "configured" } else { "unchanged" };
     results.add(&target, word, Some(&object), out)?;
     if !out.is_machine() && writing.dry_run.is_none() {
-        out.note(&format!("next: bbctl tenants members {tenant}"));
+        out.next(&format!("tenants members {tenant}"));
     }
     results.close(out)
 }

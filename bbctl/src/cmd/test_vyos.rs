@@ -261,7 +261,7 @@ async fn entry(
             format!("the Secret {name} has no text under `{key}`"),
         )
         .hint(format!(
-            "put it there: kubectl create secret generic {name} --from-file={key}"
+            "put it there: `kubectl create secret generic {name} -n {namespace} --from-file={key}`"
         ))
     })
 }

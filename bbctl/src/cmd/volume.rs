@@ -113,7 +113,7 @@ pub async fn attach(
             format!("volume/{} is attached to instance/{other}", args.volume),
         )
         .hint(format!(
-            "take it away first: bbctl volumes detach {}",
+            "take it away first: `bbctl volumes detach {}`",
             args.volume
         )));
     }

@@ -1,6 +1,7 @@
 //! Turns an Instance and flags into the command line of OpenSSH's `ssh`, or into what is missing.
 
 use crate::error::{Exit, Failure};
+use crate::next::quoted;
 use crate::object::{self, Object, text};
 
 /// Default users of images, by the word that the image's name begins with.
@@ -94,7 +95,7 @@ pub fn guest(instance: &Object) -> Result<Guest, Failure> {
     let stopped = text(instance, "/spec/power") == "Stopped";
     if stopped {
         return Err(missing("is shut down".to_owned())
-            .hint(format!("bbctl instances start {name}{place} --wait")));
+            .hint(format!("`bbctl instances start {name}{place} --wait`")));
     }
     let ready = object::condition(instance, "Ready");
     let unready = ready
@@ -105,7 +106,7 @@ pub fn guest(instance: &Object) -> Result<Guest, Failure> {
     if address.is_empty() {
         let why = unready.unwrap_or_else(|| "nobody has looked at it yet".to_owned());
         return Err(missing(format!("has no address yet: {why}"))
-            .hint(format!("bbctl wait instance/{name}{place}")));
+            .hint(format!("`bbctl wait instance/{name}{place}`")));
     }
     let mut notes = Vec::new();
     notes.extend(unready.map(|why| format!("instance/{name} is not ready: {why}")));
@@ -171,19 +172,6 @@ pub fn line(command: &[String]) -> String {
         [one] => one.clone(),
         many => quoted(many),
     }
-}
-
-/// Words as a shell takes them for the same words.
-#[must_use]
-pub fn quoted(words: &[String]) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-    let each = words
-        .iter()
-        .map(|word| match !word.is_empty() && word.chars().all(plain) {
-            true => word.clone(),
-            false => format!("'{}'", word.replace('\'', "'\\''")),
-        });
-    each.collect::<Vec<_>>().join(" ")
 }
 
 /// What to do where `ssh` itself failed, which its exit code 255 says.

@@ -128,6 +128,7 @@ fn lines(findings: &[Finding], out: &mut Out) -> Result<(), Failure> {
         let before = format!("{word}  {:<widest$}  ", check.name);
         out.text_behind(&before, widest + 8, &detail)?;
         if let Some(remedy) = &check.remedy {
+            let remedy = out.carried().carry(remedy);
             out.text_under(&margin, &format!("remedy: {remedy}"))?;
         }
     }

@@ -14,6 +14,7 @@ use super::wishes::Wishes;
 use crate::cli::Globals;
 use crate::error::{Exit, Failure};
 use crate::kinds::Kind;
+use crate::next::quoted;
 use crate::object::{self, Object};
 use crate::out::{Out, render_yaml};
 use crate::session::{Scope, Session};
@@ -114,10 +115,11 @@ pub async fn run(args: &Args, globals: &Globals, out: &mut Out) -> Result<Exit, 
         let written = write(&dir, &files)?;
         tell(&plan.settings, &dir, &files, &written, out)?;
         let place = match &args.dir {
-            Some(dir) => format!("cd {} && bbctl apply --wait", dir.display()),
-            None => "bbctl apply --wait".to_owned(),
+            Some(dir) => format!("cd {} && ", quoted(&[dir.display().to_string()])),
+            None => String::new(),
         };
-        out.note(&format!("next: {place}"));
+        let words = "apply --wait";
+        out.next_line(&format!("{place}bbctl {words}"));
         return Ok(Exit::Ok);
     }
 }

@@ -8,11 +8,11 @@ use kube::api::{Api, ListParams};
 use serde_json::json;
 
 use super::choose::{self, Around, Asked, Home, Plan, Stock};
+use super::keys;
 use super::settings::{self, Reply};
 use super::wishes::Wishes;
-use super::{keys, send};
+use crate::change::DryRun;
 use crate::cli::Globals;
-use crate::cmd::apply::DryRun;
 use crate::cmd::wait;
 use crate::error::{Exit, Failure};
 use crate::goal::Goal;
@@ -20,6 +20,7 @@ use crate::kinds::Kind;
 use crate::object::{self, Object};
 use crate::out::Out;
 use crate::resource::Target;
+use crate::send::{self, Manner};
 use crate::session::{Scope, Session};
 use crate::watch::{self, Wanted};
 
@@ -221,7 +222,7 @@ async fn judge(
     for manifest in &plan.manifests {
         let (target, object) = send::known(manifest)?;
         if !home.is_new || target.namespace.is_none() {
-            send::apply(&target, &object, true, session).await?;
+            send::apply(&target, &object, "", Manner::default().tried(), session).await?;
         }
     }
     Ok(!home.is_new)
@@ -241,7 +242,8 @@ async fn make(
     let mut last = None;
     for manifest in &plan.manifests {
         let (target, object) = send::known(manifest)?;
-        let made = send::apply(&target, &object, false, session).await?;
+        let sent = send::apply(&target, &object, "", Manner::default(), session).await?;
+        let made = sent.object;
         out.note(&format!("{} created", target.label()));
         let wanted = Wanted::this(target.clone(), made.metadata.uid.clone());
         if target.is("Tenant") {
@@ -260,7 +262,7 @@ async fn make(
     };
     if args.no_wait {
         tell(plan, &target, &made, None, out)?;
-        out.note(&format!("next: bbctl wait {}", target.words()));
+        out.next(&format!("wait {}", target.words()));
         return Ok(Exit::Ok);
     }
     let timeout = timeout.unwrap_or(wait::PATIENCE);
@@ -313,14 +315,19 @@ fn next(target: &Target, object: &Object, out: &mut Out) {
     let address = object::text(object, "/status/addresses/0/address");
     let namespace = target.namespace.as_deref().unwrap_or_default();
     let name = &target.name;
+    let carried = out.carried().clone();
+    let line = |words: &str| carried.command(&format!("bbctl {words}"));
     out.note(&format!("address: {address}"));
     out.note(&format!(
-        "log in:  bbctl instances ssh {name} -n {namespace}"
+        "log in:  {}",
+        line(&format!("instances ssh {name} -n {namespace}"))
     ));
     out.note(&format!(
-        "look:    bbctl describe instance {name} -n {namespace}"
+        "look:    {}",
+        line(&format!("describe instance {name} -n {namespace}"))
     ));
     out.note(&format!(
-        "delete:  bbctl delete instance {name} -n {namespace}"
+        "delete:  {}",
+        line(&format!("delete instance {name} -n {namespace}"))
     ));
 }

@@ -14,7 +14,6 @@ pub mod launch;
 pub mod place;
 pub mod provider;
 pub mod rights;
-pub mod send;
 pub mod settings;
 pub mod test_proxmox;
 pub mod vault;

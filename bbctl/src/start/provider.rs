@@ -13,12 +13,12 @@ use toml_edit::{DocumentMut, Item, Table};
 
 use super::settings::{self, Reply, Setting};
 use super::vault::{CREDENTIALS, Opener, Vault};
-use super::{hidden, place, send};
-use crate::change::Writing;
+use super::{hidden, place};
+use crate::change::{DryRun, FIELD_OWNER, Writing};
 use crate::cli::Globals;
-use crate::cmd::apply::{DryRun, FIELD_OWNER};
 use crate::error::{Exit, Failure};
 use crate::out::Out;
+use crate::send::{self, Manner};
 use crate::session::Session;
 
 /// The file of providers, in the user's folder.
@@ -123,7 +123,7 @@ pub async fn add(args: &AddArgs, globals: &Globals, out: &mut Out) -> Result<Exi
     let (target, object) = send::known(&manifest)?;
     if let Some(session) = &session {
         // A Provider that the server refuses leaves nothing behind here either.
-        send::apply(&target, &object, true, session).await?;
+        send::apply(&target, &object, "", Manner::default().tried(), session).await?;
     }
     if args.writing.dry_run.is_some() {
         let word = match args.no_apply {
@@ -148,9 +148,9 @@ pub async fn add(args: &AddArgs, globals: &Globals, out: &mut Out) -> Result<Exi
         )
         .await?;
     }
-    send::apply(&target, &object, false, &session).await?;
+    send::apply(&target, &object, "", Manner::default(), &session).await?;
     tell(args, "kept and applied", out)?;
-    out.note(&format!("next: bbctl wait provider/{}", args.name));
+    out.next(&format!("wait provider/{}", args.name));
     Ok(Exit::Ok)
 }
 

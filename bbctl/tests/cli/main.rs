@@ -7,4 +7,5 @@ mod pages;
 mod status;
 mod support;
 mod tables;
+mod told;
 mod walk;

@@ -1,7 +1,8 @@
 //! What changes something: the very command, asked for once, after a yes, and never read-only.
 
 use bbctl::gravity::{Consequence, Gravity};
-use bbctl::ui::event::{Effect, Event, Weighed};
+use bbctl::ui::ask::Ask;
+use bbctl::ui::event::{Command, Effect, Event, Weighed};
 use bbctl::ui::keys::{Action, KEYS, Key};
 use bbctl::ui::model::Over;
 use bbctl::ui::settings::{Readonly, Settings};
@@ -86,32 +87,21 @@ fn several_marked_ones_are_one_question_and_one_command() {
 
 #[test]
 fn many_want_their_number_typed_and_say_it_to_the_command() {
-    let mut desk = Desk::example();
-    let many = |count: usize| {
-        let names = (0..count).map(|at| format!("www-{at}"));
-        Event::Weighed(Ok(names.map(|name| weighed(&name, false, "")).collect()))
+    let asked = |count: usize| {
+        let names = (0..count).map(|at| format!("w{at}"));
+        let ask = Ask::delete(
+            &names
+                .map(|name| weighed(&name, false, ""))
+                .collect::<Vec<_>>(),
+        );
+        let lines: Vec<String> = ask.commands.iter().map(Command::line).collect();
+        (ask.names, lines.join("\n"))
     };
-    let ids = |count: usize| {
-        let labels: Vec<String> = (0..count).map(|at| format!("instance/www-{at}")).collect();
-        labels.join(" ")
-    };
-    // They are not among the objects of the example: only what the question says is looked at.
-    let asked = |desk: &Desk| match &desk.model.over {
-        Some(Over::Ask(ask)) => {
-            let commands = ask.commands.iter();
-            let lines: Vec<String> = commands.map(|command| command.line()).collect();
-            (ask.names.clone(), lines.join("\n"))
-        }
-        other => panic!("{other:?}"),
-    };
-    desk.take(many(3));
-    let line = format!("bbctl delete {} -n acme --yes", ids(3));
-    assert_eq!(asked(&desk), (Vec::new(), line));
-    desk.press("esc");
-    desk.take(many(4));
-    let line = format!("bbctl delete {} -n acme --confirm=objects/4", ids(4));
-    assert_eq!(asked(&desk), (vec!["4".to_owned()], line));
-    assert!(desk.screen().contains("Type `4`:"), "{}", desk.screen());
+    let few = "bbctl delete instance/w0 instance/w1 instance/w2 -n acme --yes";
+    assert_eq!(asked(3), (Vec::new(), few.to_owned()));
+    let many = "bbctl delete instance/w0 instance/w1 instance/w2 instance/w3 -n acme \
+                --confirm=objects/4";
+    assert_eq!(asked(4), (vec!["4".to_owned()], many.to_owned()));
 }
 
 #[test]

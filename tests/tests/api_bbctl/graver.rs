@@ -1,9 +1,17 @@
-//! What many deletions want said, and what stays where one of them is refused.
+//! What is said before something is lost, what stays where a deletion is refused, and what is told
+//! to be typed next.
 
-use anyhow::Result;
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result};
+use bb_lab_harness::paths;
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
+use tokio::process::Command;
 
-use crate::around::{bbctl, begin, cluster, end, good, instance, namespace, network, ours};
+use crate::around::{
+    api, bbctl, begin, client, cluster, end, good, instance, namespace, network, ours,
+};
 use crate::write::typed;
 
 fn volumes(count: usize) -> String {
@@ -168,5 +176,102 @@ async fn a_protected_instance_keeps_its_network_from_going_with_all_in_it() -> R
         "",
     )
     .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_change_that_is_refused_is_said_before_anything_is_sent() -> Result<()> {
+    let volume = |size: &str| ours("Volume", "data", &json!({"size": size}));
+    let file = format!("{}{}", volume("2Gi"), network("web", "10.0.0.0/24"));
+    good("apply -f -", &namespace("beforehand")).await?;
+    good("apply -n beforehand -f -", &file).await?;
+    let smaller = format!(
+        "{}{}{}",
+        network("new", "10.2.0.0/24"),
+        volume("1Gi"),
+        network("web", "10.1.0.0/24")
+    );
+    let ran = bbctl("apply -n beforehand -f -", &smaller).await?;
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran:?}");
+    for part in [
+        "nothing was applied",
+        "size can only grow",
+        "prefix cannot change",
+    ] {
+        assert!(ran.stderr.contains(part), "{part}: {ran:?}");
+    }
+    assert_eq!(
+        bbctl("get network new -n beforehand", "").await?.code,
+        Some(3)
+    );
+    // What is left out of a file and was in it before is a change as well.
+    let with_disk = json!({"image": "debian-12", "disk": "8Gi",
+        "networks": [{"name": "a", "network": "web"}]});
+    let file = format!("{file}{}", ours("Instance", "www", &with_disk));
+    good("apply -n beforehand -f -", &file).await?;
+    let without = format!(
+        "{}{}",
+        network("new", "10.2.0.0/24"),
+        instance("www", "web")
+    );
+    let ran = bbctl("apply -n beforehand -f -", &without).await?;
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran:?}");
+    assert!(ran.stderr.contains("disk cannot be taken away"), "{ran:?}");
+    let again = good("apply -n beforehand -f -", &file).await?;
+    assert_eq!(again.stdout.matches("unchanged").count(), 3, "{again:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_command_that_is_told_does_the_same_on_the_same_cluster() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let files = folder.path().join("my files/deep");
+    std::fs::create_dir_all(&files)?;
+    let held = json!({"apiVersion": "bitbuilder.cloud/v1alpha1", "kind": "Network",
+        "metadata": {"name": "web", "finalizers": ["test/hold"]},
+        "spec": {"ipv4": {"prefix": "10.0.0.0/24"}}});
+    std::fs::write(files.join("web.json"), held.to_string())?;
+    std::fs::copy(cluster().await?.kubeconfig(), folder.path().join("kc"))?;
+    good("apply -f -", &namespace("pasted")).await?;
+    // In a shell that knows of no cluster, so that flags alone say which.
+    let program = paths::binary("bbctl")?;
+    let shell = async |line: &str| {
+        let line = line.replacen("bbctl", &program.display().to_string(), 1);
+        let mut command = Command::new("sh");
+        command.args(["-c", &line]).current_dir(folder.path());
+        command.env_clear().stdin(Stdio::null()).kill_on_drop(true);
+        command.output().await.context("sh")
+    };
+    let told = |stderr: &[u8]| {
+        let said = String::from_utf8_lossy(stderr).into_owned();
+        let line = said.lines().find_map(|line| line.strip_prefix("next: "));
+        line.map(str::to_owned).context(said.clone())
+    };
+    let place = "-n pasted --kubeconfig ./kc";
+    let ran = shell(&format!("bbctl apply -f 'my files' -R {place}")).await?;
+    let next = told(&ran.stderr)?;
+    let kubeconfig = folder.path().join("kc").display().to_string();
+    assert_eq!(
+        next,
+        format!("bbctl wait -f 'my files' -R -n pasted --kubeconfig {kubeconfig}")
+    );
+    let ran = shell(&format!("{next} --for=condition=None --timeout=1s")).await?;
+    assert_eq!(ran.status.code(), Some(6), "it waits for it: {ran:?}");
+    let ran = shell(&format!("bbctl delete network web --yes {place}")).await?;
+    let next = told(&ran.stderr)?;
+    let ran = shell(&format!("{next} --timeout=1s")).await?;
+    assert_eq!(ran.status.code(), Some(6), "it is held: {ran:?}");
+    let gone = json!({"metadata": {"finalizers": null}});
+    let networks = api(&client().await?, "Network", "pasted");
+    networks
+        .patch("web", &PatchParams::default(), &Patch::Merge(&gone))
+        .await?;
+    let ran = shell(&next).await?;
+    assert_eq!(ran.status.code(), Some(0), "{ran:?}");
+    let ran = shell(&format!("bbctl get instance gone {place}")).await?;
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    let hint = said.split('`').nth(1).context(said.clone())?;
+    let ran = shell(hint).await?;
+    assert_eq!(ran.status.code(), Some(0), "{hint}: {ran:?}");
     Ok(())
 }

@@ -83,7 +83,8 @@ async fn what_the_files_no_longer_have_is_deleted_and_nothing_else() -> Result<(
     assert_eq!(labels.context("labels")?.get(PART_OF), Some(id));
 
     // It wants to be confirmed before anything is written, and a dry run shows what would go.
-    let other = kept.replace("10.0.0.0/24", "10.2.0.0/24");
+    let other = kept.replace("1Gi", "2Gi");
+    assert_ne!(other, kept);
     let ran = bbctl(words, &other).await?;
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{ran:?}");
     assert!(ran.stderr.contains("confirm it with --yes"), "{ran:?}");
