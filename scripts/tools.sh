@@ -2,7 +2,8 @@
 # Turns a fresh machine into one that can build: says what is missing and installs what Debian has.
 #
 # usage: tools.sh          what building and the demo need: a C compiler, Rust, Go, make
-#        tools.sh test     and what the tests need beyond: Python with venv, a terminal (tmux), OpenSSH
+#        tools.sh test     and what the tests need beyond: Python with venv, a terminal (tmux), OpenSSH,
+#                        zsh and fish
 #        tools.sh check    and cargo-deny, built into the cache (2 to 4 minutes the first time)
 #
 # Toolchains are not installed: the Rust and Go that are here are used, never others fetched.
@@ -45,6 +46,9 @@ if [[ ${1:-} == test ]]; then
     command -v python3 >/dev/null || missing+=(python3)
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
     command -v tmux >/dev/null || missing+=(tmux)
+    # Completions are loaded by the shells that they are for.
+    command -v zsh >/dev/null || missing+=(zsh)
+    command -v fish >/dev/null || missing+=(fish)
     { command -v ssh && command -v ssh-keygen && command -v ssh-agent; } >/dev/null || missing+=(openssh-client)
 fi
 if ((${#missing[@]})); then

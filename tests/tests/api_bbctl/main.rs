@@ -12,6 +12,7 @@ mod nouns;
 mod prune;
 mod read;
 mod remote;
+mod shells;
 mod start;
 mod whole;
 mod write;
