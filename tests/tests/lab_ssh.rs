@@ -13,6 +13,10 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 const PASSWORD: &str = "correct-horse-7391";
+/// A key of a type that the stand-in does not have.
+const RSA: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQCpSUAlKO+GhB4hPWglK2L3IEYz9LbB51rvf2bnl5OmkSZLZ2\
+                   Trd3yk9Lpr+q+qPwOOvRLQyJ2JPlhwXcAuCc5D1x6AZz1cDzDDbr5YWiA/GL3CXFnPDKOC9d2p0Mp3dbNl\
+                   6GTQNq7PCoYOJ63oSRq0NZJLQI5cn6WRSzuVF0V0Xw==";
 const BOUND: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// A folder with a key pair in it, `id` and `id.pub`.
@@ -181,6 +185,16 @@ async fn one_logs_in_to_a_router_by_key_password_and_agent() -> Result<()> {
     // Lines are as wide as a terminal: the words may be on two.
     let said: Vec<&str> = known.stdout.split_whitespace().collect();
     assert!(said.join(" ").contains("as line 1 of "), "{}", known.stdout);
+    let hashed = Command::new("ssh-keygen")
+        .args(["-q", "-H", "-f"])
+        .arg(folder.join("known_hosts"))
+        .output()
+        .await?;
+    ensure!(hashed.status.success(), "ssh-keygen -H: {hashed:?}");
+    let text = std::fs::read_to_string(folder.join("known_hosts"))?;
+    ensure!(text.starts_with("|1|"), "{text}");
+    let known = bbctl(&[&ssh, &key], home.path(), &[], "").await?;
+    assert_eq!(known.code, Some(0), "{}{}", known.stdout, known.stderr);
 
     let socket = home.path().join("agent");
     let mut agent = Command::new("ssh-agent")
@@ -243,11 +257,31 @@ async fn each_way_of_not_getting_in_has_its_remedy_and_leaks_nothing() -> Result
     let line = format!("[127.0.0.1]:{} {}\n", address.port(), changed.public()?);
     std::fs::write(&lines, line)?;
     let stale = format!("--ssh-known-hosts={}", lines.display());
+    let lines = home.path().join("revoked");
+    let own = router.host_key.public()?;
+    let place = format!("[127.0.0.1]:{}", address.port());
+    std::fs::write(&lines, format!("{place} {own}\n@revoked * {own}\n"))?;
+    let revoked = format!("--ssh-known-hosts={}", lines.display());
+    let lines = home.path().join("other");
+    std::fs::write(&lines, format!("{place} {RSA}\n"))?;
+    let other_type = format!("--ssh-known-hosts={}", lines.display());
     let key = format!("--ssh-key={}", keys.private().display());
     let wrong_key = format!("--ssh-key={}", other.private().display());
     let ask = "--ssh-password-file=-";
     // Flags, what is typed, the check that fails, and what its remedy names.
-    let table: [(&[&str], &str, &str, &str); 8] = [
+    let table: [(&[&str], &str, &str, &str); 10] = [
+        (
+            &[&ssh, &revoked, &pin, ask],
+            PASSWORD,
+            "ssh-host-key",
+            "give the router another",
+        ),
+        (
+            &[&ssh, &other_type, ask],
+            PASSWORD,
+            "ssh-host-key",
+            &pin[2..],
+        ),
         (
             &[&away, &pin, ask],
             PASSWORD,

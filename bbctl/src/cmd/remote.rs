@@ -12,6 +12,7 @@ use crate::next::quoted;
 use crate::object::{self, Object, list, text};
 use crate::out::Out;
 use crate::remote::guest::{self, Guest, Terminal, Way};
+use crate::remote::place::parse as host_and_port;
 use crate::session::Session;
 use crate::start::place;
 
@@ -97,6 +98,14 @@ pub struct ConsoleArgs {
     pub name: String,
 }
 
+/// What is to be done on an instance.
+struct Errand<'a> {
+    name: &'a str,
+    road: &'a Road,
+    command: &'a [String],
+    terminal: Terminal,
+}
+
 /// Logs in to an instance.
 ///
 /// # Errors
@@ -107,15 +116,13 @@ pub async fn ssh(args: &SshArgs, session: &Session, out: &mut Out) -> Result<Exi
         true => Terminal::With,
         false => Terminal::Usual,
     };
-    go(
-        &args.name,
-        &args.road,
-        &args.command,
+    let errand = Errand {
+        name: &args.name,
+        road: &args.road,
+        command: &args.command,
         terminal,
-        session,
-        out,
-    )
-    .await
+    };
+    go(&errand, session, out).await
 }
 
 /// Runs a command on an instance.
@@ -123,32 +130,22 @@ pub async fn ssh(args: &SshArgs, session: &Session, out: &mut Out) -> Result<Exi
 /// # Errors
 /// As [`ssh`].
 pub async fn exec(args: &ExecArgs, session: &Session, out: &mut Out) -> Result<Exit, Failure> {
-    let terminal = Terminal::Without;
-    go(
-        &args.name,
-        &args.road,
-        &args.command,
-        terminal,
-        session,
-        out,
-    )
-    .await
+    let errand = Errand {
+        name: &args.name,
+        road: &args.road,
+        command: &args.command,
+        terminal: Terminal::Without,
+    };
+    go(&errand, session, out).await
 }
 
-async fn go(
-    name: &str,
-    road: &Road,
-    command: &[String],
-    terminal: Terminal,
-    session: &Session,
-    out: &mut Out,
-) -> Result<Exit, Failure> {
-    let instance = session.get(Kind::called("Instance"), name).await?;
+async fn go(errand: &Errand<'_>, session: &Session, out: &mut Out) -> Result<Exit, Failure> {
+    let instance = session.get(Kind::called("Instance"), errand.name).await?;
     let guest = guest::guest(&instance)?;
     let folder = place::folder(out.env())?;
-    let way = way(&instance, road, command, terminal, &folder, out)?;
+    let way = way(&instance, errand, &folder, out)?;
     let words = guest::words(&guest, &way);
-    if road.print {
+    if errand.road.print {
         let whole: Vec<String> = ["ssh".to_owned()].into_iter().chain(words).collect();
         if out.is_machine() {
             out.document(&json!({"command": whole}))?;
@@ -166,38 +163,13 @@ async fn go(
     Ok(ended(status, &guest, &way, out))
 }
 
-/// A host and its port, where one is said.
-fn parted(said: &str) -> Result<(String, Option<u16>), Failure> {
-    let bad = || {
-        Failure::usage(format!("`{said}` is no HOST[:PORT]"))
-            .hint("as in --address 127.0.0.1:2222 or --address [2001:db8::1]:22")
-    };
-    let (host, port) = match said.strip_prefix('[') {
-        Some(rest) => {
-            let (host, rest) = rest.split_once(']').ok_or_else(bad)?;
-            (host, rest.strip_prefix(':'))
-        }
-        None if said.matches(':').count() == 1 => {
-            let (host, port) = said.split_once(':').ok_or_else(bad)?;
-            (host, Some(port))
-        }
-        None => (said, None),
-    };
-    if host.is_empty() {
-        return Err(bad());
-    }
-    let port = port.map(|port| port.parse().map_err(|_| bad()));
-    Ok((host.to_owned(), port.transpose()?))
-}
-
 fn way(
     instance: &Object,
-    road: &Road,
-    command: &[String],
-    terminal: Terminal,
+    errand: &Errand<'_>,
     folder: &std::path::Path,
     out: &mut Out,
 ) -> Result<Way, Failure> {
+    let road = errand.road;
     let user = match (&road.user, guest::user(instance)) {
         (Some(user), _) => user.clone(),
         (None, Some(user)) => user.to_owned(),
@@ -209,7 +181,11 @@ fn way(
             .hint("name one with --user"));
         }
     };
-    let address = road.address.as_deref().map(parted).transpose()?;
+    let address = road
+        .address
+        .as_deref()
+        .map(|said| host_and_port(said, "--address"));
+    let address = address.transpose()?;
     let (address, port) = match address {
         Some((host, port)) => (Some(host), port),
         None => (None, None),
@@ -224,8 +200,8 @@ fn way(
         identity: road.identity.clone(),
         config: road.ssh_config.clone().or(config),
         known_hosts: folder.join("known_hosts").display().to_string(),
-        command: command.to_vec(),
-        terminal,
+        command: errand.command.to_vec(),
+        terminal: errand.terminal,
     })
 }
 
@@ -311,24 +287,4 @@ pub async fn console(
         }
     }
     Ok(Exit::Ok)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_may_have_a_port() {
-        for (said, host, port) in [
-            ("127.0.0.1:2222", "127.0.0.1", Some(2222)),
-            ("r1", "r1", None),
-            ("2001:db8::1", "2001:db8::1", None),
-            ("[2001:db8::1]:22", "2001:db8::1", Some(22)),
-        ] {
-            assert_eq!(parted(said).unwrap(), (host.to_owned(), port));
-        }
-        for bad in ["", ":22", "r1:x", "[::1"] {
-            assert!(parted(bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -122,6 +122,16 @@ pub async fn run(args: &Args, globals: &Globals, out: &mut Out) -> Result<Exit, 
     }
 }
 
+/// A router of which nothing else is known.
+fn alone(endpoint: Endpoint) -> Subject {
+    Subject {
+        endpoint,
+        asn: None,
+        router_id: None,
+        patience: PATIENCE,
+    }
+}
+
 async fn by_kept(name: &str, out: &mut Out) -> Result<Subject, Failure> {
     let (kept, mut secrets) = start::kept::open(name, "vyos", out).await?;
     let key = secrets.remove("key").ok_or_else(|| {
@@ -138,12 +148,7 @@ async fn by_kept(name: &str, out: &mut Out) -> Result<Subject, Failure> {
         key,
         trust,
     };
-    Ok(Subject {
-        endpoint,
-        asn: None,
-        router_id: None,
-        patience: PATIENCE,
-    })
+    Ok(alone(endpoint))
 }
 
 async fn by_flags(args: &Args, url: &str, out: &mut Out) -> Result<Subject, Failure> {
@@ -172,12 +177,7 @@ async fn by_flags(args: &Args, url: &str, out: &mut Out) -> Result<Subject, Fail
         key: Secret::new(key.trim()),
         trust,
     };
-    Ok(Subject {
-        endpoint,
-        asn: None,
-        router_id: None,
-        patience: PATIENCE,
-    })
+    Ok(alone(endpoint))
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
@@ -220,10 +220,9 @@ async fn by_provider(name: &str, secrets: &str, session: &Session) -> Result<Sub
     };
     let router_id = Some(text(&provider, "/spec/vyos/routerId"));
     Ok(Subject {
-        endpoint,
         asn,
         router_id,
-        patience: PATIENCE,
+        ..alone(endpoint)
     })
 }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bb_vyos::Secret;
-use russh::keys::known_hosts::known_host_keys_path;
 use russh::keys::{PrivateKey, decode_secret_key};
 
 use super::known::{self, Expected};
 use super::login::Means;
+use super::place::parse as host_and_port;
 use super::router::Subject;
 use crate::error::{Exit, Failure};
 use crate::out::Out;
@@ -47,34 +47,11 @@ pub fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// A host and a port of `HOST`, `HOST:PORT`, `[ADDRESS]:PORT` or a bare IPv6 address.
-fn host_and_port(said: &str) -> Result<(String, u16), Failure> {
-    let bad = || {
-        Failure::usage(format!("`{said}` is no HOST[:PORT]"))
-            .hint("as in --ssh=192.0.2.1, --ssh=r1:2222 or --ssh=[2001:db8::1]:22")
-    };
-    let port = |port: &str| port.parse::<u16>().map_err(|_| bad());
-    if let Some(rest) = said.strip_prefix('[') {
-        let (host, rest) = rest.split_once(']').ok_or_else(bad)?;
-        return match rest.strip_prefix(':') {
-            Some(number) => Ok((host.to_owned(), port(number)?)),
-            None if rest.is_empty() => Ok((host.to_owned(), PORT)),
-            None => Err(bad()),
-        };
-    }
-    match said.split_once(':') {
-        _ if said.is_empty() => Err(bad()),
-        None => Ok((said.to_owned(), PORT)),
-        Some((_, rest)) if rest.contains(':') => Ok((said.to_owned(), PORT)),
-        Some((host, number)) => Ok((host.to_owned(), port(number)?)),
-    }
-}
-
 /// The host of the address of an API.
 fn host_of(url: &str) -> Result<String, Failure> {
     let bare = url.split_once("://").map_or(url, |(_, rest)| rest);
     let bare = bare.split('/').next().unwrap_or_default();
-    Ok(host_and_port(bare)?.0)
+    Ok(host_and_port(bare, "--endpoint")?.0)
 }
 
 impl SshArgs {
@@ -115,7 +92,10 @@ impl SshArgs {
             return Ok(None);
         }
         let (host, port) = match (self.ssh.as_deref(), url) {
-            (Some(said), _) if !said.is_empty() => host_and_port(said)?,
+            (Some(said), _) if !said.is_empty() => {
+                let (host, port) = host_and_port(said, "--ssh")?;
+                (host, port.unwrap_or(PORT))
+            }
             (_, Some(url)) => (host_of(url)?, PORT),
             (_, None) => return Err(Failure::usage("say where: --ssh=HOST[:PORT]")),
         };
@@ -142,24 +122,17 @@ impl SshArgs {
                 )
             })?);
         }
-        let file = match &self.ssh_known_hosts {
-            Some(file) => {
-                // One that was named has to be there; the usual one need not.
-                place::must_read(file)?;
-                Some(file.clone())
-            }
+        // One that was named has to be there; the usual one need not.
+        let (file, text) = match &self.ssh_known_hosts {
+            Some(file) => (Some(file.clone()), Some(place::must_read(file)?)),
             None => {
                 let home = out.env().get("HOME").filter(|home| !home.is_empty());
-                home.map(|home| Path::new(home).join(".ssh/known_hosts"))
+                let file = home.map(|home| Path::new(home).join(".ssh/known_hosts"));
+                let text = file.as_deref().map(place::read).transpose()?.flatten();
+                (file, text)
             }
         };
-        let lines = match &file {
-            Some(file) => known_host_keys_path(host, port, file).map_err(|error| {
-                let message = format!("cannot read {}: {error}", file.display());
-                Failure::new(Exit::Failure, message).hint("correct it, or use --ssh-host-key")
-            })?,
-            None => Vec::new(),
-        };
+        let lines = known::lines(&text.unwrap_or_default(), host, port);
         let file = file.map_or_else(
             || "~/.ssh/known_hosts".to_owned(),
             |file| file.display().to_string(),
@@ -222,20 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_are_told_from_ports() {
-        for (said, host, port) in [
-            ("r1", "r1", 22),
-            ("r1:2222", "r1", 2222),
-            ("192.0.2.1", "192.0.2.1", 22),
-            ("2001:db8::1", "2001:db8::1", 22),
-            ("[2001:db8::1]", "2001:db8::1", 22),
-            ("[2001:db8::1]:2222", "2001:db8::1", 2222),
-        ] {
-            assert_eq!(host_and_port(said).unwrap(), (host.to_owned(), port));
-        }
-        for bad in ["", "r1:x", "[::1", "[::1]x", "r1:99999"] {
-            assert_eq!(host_and_port(bad).unwrap_err().exit, Exit::Usage, "{bad}");
-        }
+    fn the_host_of_an_api_is_in_its_address() {
         assert_eq!(host_of("https://192.0.2.1:8443/").unwrap(), "192.0.2.1");
         assert_eq!(host_of("https://[2001:db8::1]").unwrap(), "2001:db8::1");
     }

@@ -13,7 +13,7 @@ use russh::keys::agent::client::AgentClient;
 use russh::keys::{PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate};
 use russh::{ChannelMsg, Disconnect, Preferred};
 
-use super::known::{Expected, Judgement, judge};
+use super::known::{Expected, Judgement, Role, judge};
 
 /// More than any answer that is asked for here.
 const LONGEST: usize = 1 << 20;
@@ -94,7 +94,7 @@ pub async fn greet(
     // A machine has several host keys. It is asked for one of a kind that is known.
     let known = |algorithm: &russh::keys::Algorithm| {
         let mut lines = expected.lines.iter();
-        !lines.any(|(_, key)| key.algorithm() == *algorithm)
+        !lines.any(|line| line.role == Role::Host && line.key.algorithm() == *algorithm)
     };
     let mut algorithms = preferred.key.to_vec();
     algorithms.sort_by_key(known);
@@ -246,7 +246,8 @@ async fn by_agent(
         .map_err(away)?;
     let hash = in_time(patience, session.best_supported_rsa_hash()).await?;
     let mut last = Entry::Refused("the agent has no keys".to_owned());
-    for identity in held {
+    let count = held.len();
+    for (tried, identity) in held.into_iter().enumerate() {
         let AgentIdentity::PublicKey { key, .. } = identity else {
             continue;
         };
@@ -256,7 +257,14 @@ async fn by_agent(
             false => None,
         };
         let asked = session.authenticate_publickey_with(user, key, hash, &mut agent);
-        last = entry(&in_time(patience, asked).await?, by);
+        let answer = in_time(patience, asked)
+            .await
+            .map_err(|words| match tried {
+                0 => words,
+                // A machine lets one try a few keys alone: OpenSSH's, six of them.
+                _ => format!("it ended after {tried} of the {count} keys of the agent: {words}"),
+            })?;
+        last = entry(&answer, by);
         if matches!(last, Entry::In(_)) {
             break;
         }

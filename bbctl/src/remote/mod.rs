@@ -5,4 +5,5 @@ pub mod asked;
 pub mod guest;
 pub mod known;
 pub mod login;
+pub mod place;
 pub mod router;

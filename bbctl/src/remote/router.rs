@@ -143,9 +143,18 @@ fn host(name: &'static str, greeted: &Greeted, subject: &Subject) -> Check {
                  correct the pin or remove the line. Else somebody is in between"
             ),
         ),
-        Judgement::Unknown => fail(
+        Judgement::Revoked(who) => fail(
             name,
-            format!("it is {print}, and nobody said what it should be"),
+            format!("it is {print}, and {who}"),
+            "nothing was sent to it. Somebody else may have its key: give the router another \
+             (`generate ssh server-key` there), and trust that one",
+        ),
+        Judgement::Unknown(said) => fail(
+            name,
+            match said.as_str() {
+                "" => format!("it is {print}, and nobody said what it should be"),
+                said => format!("it is {print}; {said}"),
+            },
             format!(
                 "nothing was sent to it. {compare}: if that is the same, pin it with --ssh-host-key \
                  {print}, or with this line in {}: {}",
@@ -178,8 +187,8 @@ fn entered(name: &'static str, entry: Result<Entry, String>, subject: &Subject) 
         Err(words) => fail(
             name,
             words,
-            "try again; an agent that does not answer is left out with --ssh-key or \
-             --ssh-password-file",
+            "try again; an agent that does not answer, or that has more keys than one may try \
+             there (six), is left out with --ssh-key or --ssh-password-file",
         ),
     }
 }
