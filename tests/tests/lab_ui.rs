@@ -143,6 +143,20 @@ impl Terminal {
         Ok(std::fs::set_permissions(&editor, mode)?)
     }
 
+    /// A file in the user's folder, with what it says.
+    fn has(&self, name: &str, text: &str) -> Result<()> {
+        use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+        let path = self._dir.path().join(".bbctl").join(name);
+        let folder = path.parent().context("a file is in a folder")?;
+        let mut builder = std::fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700).create(folder)?;
+        std::fs::write(&path, text)?;
+        Ok(std::fs::set_permissions(
+            &path,
+            std::fs::Permissions::from_mode(0o600),
+        )?)
+    }
+
     fn pid(&self) -> Result<i32> {
         let text = std::fs::read_to_string(self._dir.path().join("pid"))?;
         text.trim().parse().context("a process has a number")
@@ -400,6 +414,58 @@ async fn an_object_is_edited_in_the_editor_of_the_environment() -> Result<()> {
         ui.shows("cpu: 3")?;
         ui.press(&["C-c"])?;
         ui.restored("0")
+    })?;
+    site.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_theme_is_kept_and_a_command_of_ones_own_has_the_terminal() -> Result<()> {
+    let options = SiteOptions {
+        controller: false,
+        ..SiteOptions::default()
+    };
+    let site = Site::start(options).await?;
+    let Some(ui) = Terminal::open(100, 30, site.cluster.kubeconfig())? else {
+        return site.stop().await;
+    };
+    ui.has("skins/dusk.toml", "base = \"light\"\n")?;
+    let run = "[\"sh\", \"-c\", \"echo lent in $1; exec sleep 60\", \"sh\", \"$CONTEXT\"]";
+    let plugin = format!("[plugins.hang]\nkey = \"f6\"\non = \"all\"\nrun = {run}\n");
+    ui.has("ui.toml", &plugin)?;
+    blocking(|| {
+        ui.run("X=1")?;
+        ui.enter(":settings")?;
+        ui.press(&["Enter"])?;
+        ui.shows("< dark >")?;
+        ui.press(&["Right", "Right", "Right"])?;
+        ui.shows("enter: bbctl config set theme dusk")?;
+        ui.press(&["Enter"])?;
+        ui.shows("theme is dusk")?;
+        // The source is the file now.
+        ui.shows(".bbctl/settings.toml")?;
+        let kept = std::fs::read_to_string(ui._dir.path().join(".bbctl/settings.toml"))?;
+        ensure!(kept == "theme = \"dusk\"\n", "{kept}");
+        // Ctrl-C is a key of the command: it ends that and nothing else.
+        ui.press(&["F6"])?;
+        ui.shows("lent in ")?;
+        ui.press(&["C-c"])?;
+        ui.shows("enter: back to the dashboard")?;
+        ui.press(&["Enter"])?;
+        ui.shows("ended with -1")?;
+        ui.press(&["Escape"])?;
+        ui.until("the settings", |screen| !screen.contains("ended with -1"))?;
+        ui.press(&["C-c"])?;
+        ui.restored("0")?;
+        // A file that is wrong ends it before the screen is taken.
+        ui.has("ui.toml", &plugin.replace("f6", "d"))?;
+        ui.enter("clear; bbctl ui; echo ended with $?")?;
+        ui.press(&["Enter"])?;
+        let wrong = ui.shows("ended with 2")?;
+        ensure!(
+            wrong.contains("ui.toml:2: `plugins.hang.key`") && wrong.contains("describe"),
+            "{wrong}"
+        );
+        Ok(())
     })?;
     site.stop().await
 }

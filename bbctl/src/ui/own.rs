@@ -224,6 +224,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::too_many_lines, reason = "a table is as long as it is")]
     fn what_a_key_or_a_command_of_ones_own_gets_wrong_is_told() {
         let plugin =
             |lines: &str| format!("[plugins.x]\nkey = 'f5'\non = 'all'\nrun = ['x']\n{lines}");

@@ -195,6 +195,7 @@ fn parts_of_the_screen_hide_and_the_theme_changes() {
 
 #[test]
 fn a_skin_of_ones_own_is_a_theme_like_any_other() {
+    use ratatui::buffer::Cell;
     use ratatui::style::Color;
     let skin = "base = 'light'\n[body]\nplain = '#010203'\n[bar]\nground = 'blue'\n";
     let theme = bbctl::ui::skin::parse("dusk", skin, Path::new("dusk.toml")).unwrap();
@@ -216,7 +217,7 @@ fn a_skin_of_ones_own_is_a_theme_like_any_other() {
     let buffer = desk.buffer();
     assert_eq!(buffer[(0, 0)].bg, Color::Blue);
     let named = |text: &str| {
-        let cells: Vec<_> = buffer.content().iter().map(|cell| cell.symbol()).collect();
+        let cells: Vec<_> = buffer.content().iter().map(Cell::symbol).collect();
         let row = cells.chunks(80).position(|row| row.concat().contains(text));
         buffer[(11, u16::try_from(row.unwrap()).unwrap())].fg
     };
