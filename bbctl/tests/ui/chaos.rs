@@ -198,8 +198,9 @@ fn check(desk: &mut Desk) {
             assert!(shelf.get(cursor).is_some());
         }
     }
-    // In read-only mode nothing was ever asked for.
-    if desk.model.readonly {
+    // In read-only mode nothing was ever asked for; it may have become so, and does not end.
+    if desk.model.readonly_flag {
+        assert!(desk.model.readonly);
         assert!(desk.commands().is_empty());
         assert!(!matches!(
             desk.model.over,
@@ -220,6 +221,7 @@ proptest! {
         desk.model.readonly_flag = readonly;
         desk.model.readonly = readonly;
         desk.model.settings.own = dangers();
+        desk.model.told = super::settings::explained("", "", "");
         for step in steps {
             take(&mut desk, step);
             check(&mut desk);

@@ -32,7 +32,7 @@ fn agree(path: &str, wanted: &str) {
 
 #[test]
 fn the_pictures_show_what_the_program_shows() {
-    let screens: [(&str, fn(&mut Desk)); 6] = [
+    let screens: [(&str, fn(&mut Desk)); 7] = [
         ("instances", |_| {}),
         ("pulses", |desk| {
             desk.press("shift-p");
@@ -50,6 +50,10 @@ fn the_pictures_show_what_the_program_shows() {
         ("plan", |desk| {
             super::plans::asked(desk);
             desk.ended(0, super::plans::TOLD);
+        }),
+        ("settings", |desk| {
+            super::settings::told(desk);
+            desk.press("right");
         }),
         ("delete", |desk| super::changes::weigh(desk, "www-1", false)),
     ];

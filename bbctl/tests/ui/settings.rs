@@ -16,7 +16,7 @@ use super::kit::Desk;
 const FILE: &str = "/home/ada/.bbctl/settings.toml";
 
 /// What `bbctl config explain` would say, with one setting changed.
-fn explained(name: &'static str, value: &str, source: &str) -> Vec<Told> {
+pub(crate) fn explained(name: &'static str, value: &str, source: &str) -> Vec<Told> {
     let all = [
         ("namespace", "", "that of the context"),
         ("context", "", "the kubeconfig's current one"),
