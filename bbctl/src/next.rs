@@ -25,7 +25,10 @@ impl Next {
     pub fn of(globals: &Globals, called: &str) -> Self {
         let mut cluster = Vec::new();
         if let Some(context) = &globals.context {
-            cluster.push(format!("--context {}", quoted(&[context.clone()])));
+            cluster.push(format!(
+                "--context {}",
+                quoted(std::slice::from_ref(context))
+            ));
         }
         if let Some(file) = &globals.kubeconfig {
             // From another folder as well.

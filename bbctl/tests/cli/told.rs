@@ -8,8 +8,8 @@ use bbctl::cli;
 use crate::support::{Around, run};
 
 fn sources(folder: &Path, all: &mut Vec<PathBuf>) {
-    let entries = std::fs::read_dir(folder).unwrap();
-    for path in entries.map(|entry| entry.unwrap().path()) {
+    let entries = std::fs::read_dir(folder).expect("a folder of sources");
+    for path in entries.map(|entry| entry.expect("an entry").path()) {
         match path.is_dir() {
             true => sources(&path, all),
             false => all.push(path),
@@ -89,7 +89,7 @@ fn nowhere(folder: &Path) -> String {
         clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}]\n\
         contexts: [{name: a, context: {cluster: c, user: u}}]\nusers: [{name: u, user: {}}]\n";
     let path = folder.join("my config");
-    std::fs::write(&path, text).unwrap();
+    std::fs::write(&path, text).expect("a file is written");
     path.display().to_string()
 }
 
