@@ -218,13 +218,38 @@ async fn one_logs_in_to_a_router_by_key_password_and_agent() -> Result<()> {
         "{}",
         empty.stdout
     );
-    let added = Command::new("ssh-add")
-        .arg("-q")
-        .arg(keys.private())
-        .env("SSH_AUTH_SOCK", &socket)
-        .status()
-        .await?;
-    ensure!(added.success(), "ssh-add: {added}");
+    let add = async |flag: &str, file: PathBuf| -> Result<()> {
+        let mut command = Command::new("ssh-add");
+        command.arg("-q").arg(flag).arg(file);
+        let done = command.env("SSH_AUTH_SOCK", &socket).status().await?;
+        ensure!(done.success(), "ssh-add: {done}");
+        Ok(())
+    };
+    // More keys than one may try, the right one last.
+    let others: Vec<Keys> = {
+        let mut made = Vec::new();
+        for _ in 0..8 {
+            made.push(Keys::make().await?);
+        }
+        made
+    };
+    for other in &others {
+        add("-k", other.private()).await?;
+    }
+    add("-k", keys.private()).await?;
+    let many = bbctl(&[&ssh, "-o", "json"], home.path(), &env, "").await?;
+    assert_eq!(many.code, Some(1), "{}{}", many.stdout, many.stderr);
+    let found: Value = serde_json::from_str(&many.stdout)?;
+    let login = &found["checks"]["ssh-login"];
+    let says = |field: &str, words: &str| login[field].as_str().is_some_and(|s| s.contains(words));
+    assert!(
+        says("detail", "while the 9 keys of the agent were tried"),
+        "{login}"
+    );
+    assert!(says("remedy", "more keys than one may try") && says("remedy", "--ssh-key"));
+    for other in &others {
+        add("-d", other.private()).await?;
+    }
     let by_agent = bbctl(&[&ssh], home.path(), &env, "").await?;
     assert_eq!(
         by_agent.code,

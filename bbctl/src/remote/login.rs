@@ -262,7 +262,7 @@ async fn by_agent(
             .map_err(|words| match tried {
                 0 => words,
                 // A machine lets one try a few keys alone: OpenSSH's, six of them.
-                _ => format!("it ended after {tried} of the {count} keys of the agent: {words}"),
+                _ => format!("it hung up while the {count} keys of the agent were tried: {words}"),
             })?;
         last = entry(&answer, by);
         if matches!(last, Entry::In(_)) {

@@ -102,6 +102,8 @@ fn words(key: &PublicKey) -> Result<String, russh::keys::ssh_key::Error> {
 pub async fn serve(listener: TcpListener, key: HostKey, machine: Arc<dyn Machine>, stop: Stop) {
     let config = Arc::new(Config {
         keys: vec![key.0],
+        // As many as OpenSSH's server lets one try.
+        max_auth_attempts: 6,
         auth_rejection_time: Duration::from_millis(20),
         auth_rejection_time_initial: Some(Duration::ZERO),
         inactivity_timeout: Some(Duration::from_secs(120)),
