@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Turns the sources into bbctl as people load it down: one static program with its pages.
 #
-# usage: bbctl.sh            8 minutes on two cores the first time
+# usage: bbctl.sh            10 minutes on two cores the first time
 #
 # Writes to target/bbctl: bbctl-linux-ARCH.tar.gz with the program, man pages, completions and the
 # licence; the same as files; the archive's SHA-256; and bbctl.cdx.json (CycloneDX), a bill of what is
@@ -21,7 +21,7 @@ esac
 name=bbctl-linux-$arch
 
 scripts/tools.sh
-say "1 of 2: building bbctl $crate_version for $target (8 minutes on two cores the first time)"
+say "1 of 2: building bbctl $crate_version for $target (10 minutes on two cores the first time)"
 static_build bbctl image
 
 say "2 of 2: writing its pages and packing it"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Turns the sources into the controller's image and a bill of what is in it; needs no registry.
 #
-# usage: image.sh            5 minutes on two cores the first time
+# usage: image.sh            10 minutes on two cores the first time
 #        WITH=docker image.sh    (or buildah, podman) lets that pack it by controller/Containerfile
 #        VERSION=1.2.3 NAME=registry/name image.sh
 #
@@ -24,7 +24,7 @@ if [[ -n $with ]] && ! command -v "$with" >/dev/null; then
 fi
 
 build() {
-    say "1 of 3: building the controller for $target (5 minutes on two cores the first time)"
+    say "1 of 3: building the controller for $target (10 minutes on two cores the first time)"
     static_build bb-controller image
 }
 

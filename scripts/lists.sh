@@ -5,7 +5,7 @@
 #        KUBECTL=/path/to/kubectl lists.sh     another kubectl than that of the lab
 #        BBCTL=/path/to/bbctl lists.sh         a bbctl that is built already
 #
-# Builds bbctl as it is shipped: 8 minutes on two cores the first time. Runs both programs in turn
+# Builds bbctl as it is shipped: 10 minutes on two cores the first time. Runs both programs in turn
 # against an API server of its own, prints medians and bbctl's size, and fails when a goal is
 # missed: half of kubectl's time, the first byte within 100 ms, 20 MB.
 set -euo pipefail
