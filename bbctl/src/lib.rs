@@ -9,6 +9,7 @@ pub mod cli;
 pub mod cmd;
 pub mod complete;
 pub mod confirm;
+pub mod connect;
 pub mod difference;
 pub mod error;
 pub mod goal;

@@ -79,7 +79,7 @@ impl Session {
             .namespace
             .clone()
             .unwrap_or_else(|| config.default_namespace.clone());
-        let client = Client::try_from(config).map_err(|error| {
+        let client = crate::connect::client(config).map_err(|error| {
             Failure::new(Exit::Failure, format!("cannot use the kubeconfig: {error}"))
         })?;
         Ok(Self {

@@ -355,8 +355,8 @@ fn connections_are_opened_in_few_places_and_no_address_is_built_in() {
     }
     let known = [
         "checks.rs",
+        "connect.rs",
         "remote/login.rs",
-        "session.rs",
         "start/test_proxmox.rs",
     ]
     .map(str::to_owned);
