@@ -240,11 +240,11 @@ impl Out {
         self.flush()
     }
 
-    /// Whether parts of a result are best shown as they come: where it is not a document, which
-    /// is whole or not there, and no person waits for columns that line up.
+    /// Whether a table is best shown as it comes: where no person waits for columns that line up.
+    /// Documents and names are for programs, which act on all of it or on none.
     #[must_use]
     pub fn takes_parts(&self) -> bool {
-        !self.is_machine() && !self.io.stdout_is_terminal
+        matches!(self.look.format, Format::Table | Format::Wide) && !self.io.stdout_is_terminal
     }
 
     /// Writes a table, each line after the same few characters.

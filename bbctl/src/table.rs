@@ -90,7 +90,8 @@ impl Table {
     }
 
     /// The table as more lines of the one that has the layout, which stands above already. Its
-    /// columns stay; one becomes wider from here on where a cell needs that.
+    /// columns stay; one becomes wider from here on where a cell needs that, beyond the width if it
+    /// must: a name that is cut is nobody's name.
     #[must_use]
     pub fn render_after(
         &self,
@@ -114,13 +115,11 @@ impl Table {
         if begins {
             layout.shown = (0..heads.len()).collect();
         }
-        match width {
-            Some(width) if begins => {
-                let keep: Vec<u8> = self.heads.iter().map(|head| head.keep).collect();
-                layout.shown = choose(&keep, &mut layout.widths, width);
-            }
-            Some(width) => shrink(&layout.shown, &mut layout.widths, width),
-            None => {}
+        if let Some(width) = width
+            && begins
+        {
+            let keep: Vec<u8> = self.heads.iter().map(|head| head.keep).collect();
+            layout.shown = choose(&keep, &mut layout.widths, width);
         }
         let lines = begins.then_some(&heads).into_iter().chain(&rows);
         lines
@@ -317,7 +316,7 @@ mod tests {
         let lines = more.render_after(&mut layout, Some(32), Colour::Off);
         assert_eq!(lines, ["www-2               True   5m"]);
         more.push(row("a-name-that-is-longer-yet"));
-        let lines = more.render_after(&mut layout, Some(40), Colour::Off);
+        let lines = more.render_after(&mut layout, Some(32), Colour::Off);
         assert_eq!(
             lines,
             [
@@ -325,8 +324,6 @@ mod tests {
                 "a-name-that-is-longer-yet  True   5m",
             ]
         );
-        let lines = more.render_after(&mut layout, Some(32), Colour::Off);
-        assert!(lines.iter().all(|line| length(line) <= 32), "{lines:?}");
     }
 
     #[test]

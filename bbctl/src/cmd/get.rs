@@ -91,7 +91,8 @@ fn tell_none(args: &Args, session: &Session, out: &mut Out) {
     out.note(&format!("nothing found{place}"));
 }
 
-/// Shows a list page by page, the first as soon as the server has it.
+/// Shows the first lines of a table as soon as the server has them, and the rest when all of it is
+/// there. Not page by page: who reads slowly would have the server wait for us in between.
 async fn stream(
     kind: &'static Kind,
     args: &Args,
@@ -107,25 +108,14 @@ async fn stream(
     };
     let now = Timestamp::now();
     let mut layout = Layout::default();
-    let mut found = 0;
-    while let Some(objects) = pages.next().await? {
-        found += objects.len();
-        if objects.is_empty() {
-            continue;
-        }
-        match out.format() {
-            Format::Name => {
-                for object in &objects {
-                    out.line(&full_name(kind, object))?;
-                }
-                out.flush()?;
-            }
-            _ => out.table_part(&table(kind, &objects, &look, now), &mut layout)?,
-        }
-    }
-    if found == 0 {
+    let first = pages.next().await?.unwrap_or_default();
+    if first.is_empty() {
         tell_none(args, session, out);
+        return Ok(Exit::Ok);
     }
+    out.table_part(&table(kind, &first, &look, now), &mut layout)?;
+    let rest = pages.all().await?;
+    out.table_part(&table(kind, &rest, &look, now), &mut layout)?;
     Ok(Exit::Ok)
 }
 
