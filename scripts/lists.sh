@@ -7,7 +7,7 @@
 #
 # Builds bbctl as it is shipped: 10 minutes on two cores the first time. Runs both programs in turn
 # against an API server of its own, prints medians and bbctl's size, and fails when a goal is
-# missed: half of kubectl's time, the first byte within 100 ms, 20 MB.
+# missed: half of kubectl's time, the first byte of a table within 100 ms, 20 MB.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$root"

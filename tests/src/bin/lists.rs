@@ -18,7 +18,7 @@ const INSTANCES: usize = 1000;
 const PAIRS: usize = 15;
 /// How much of kubectl's time bbctl may take.
 const SHARE: f64 = 0.5;
-/// The latest for the first byte.
+/// The latest for the first byte of a table.
 const FIRST: Duration = Duration::from_millis(100);
 /// The largest that the program may be, in bytes.
 const SIZE: u64 = 20_000_000;
@@ -154,12 +154,19 @@ fn measure(bbctl: &Path, cluster: &Cluster, dir: &Path) -> Result<Vec<String>> {
     if size > SIZE {
         missed.push(format!("bbctl has {size} bytes, at most {SIZE}"));
     }
-    for (what, mine, other) in [
-        ("table", "instances list", "get instances.bitbuilder.cloud"),
+    // A document is written when all of it is there.
+    for (what, mine, other, soon) in [
+        (
+            "table",
+            "instances list",
+            "get instances.bitbuilder.cloud",
+            Some(FIRST),
+        ),
         (
             "json",
             "instances list -o json",
             "get instances.bitbuilder.cloud -o json",
+            None,
         ),
     ] {
         let (mut firsts, mut mines, mut others) = (vec![], vec![], vec![]);
@@ -186,7 +193,7 @@ fn measure(bbctl: &Path, cluster: &Cluster, dir: &Path) -> Result<Vec<String>> {
                 "{what} takes {share:.2} of kubectl's time, at most {SHARE}"
             ));
         }
-        if first > FIRST {
+        if soon.is_some_and(|soon| first > soon) {
             missed.push(format!("{what} begins after {} ms", first.as_millis()));
         }
     }
