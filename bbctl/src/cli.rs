@@ -100,6 +100,13 @@ impl Globals {
             .filter(|_| self.namespace_from.is_none())
     }
 
+    /// The time that the command line itself gives; one from the environment or a file is for
+    /// answers.
+    #[must_use]
+    pub fn limit(&self) -> Option<Duration> {
+        self.timeout.filter(|_| !self.filled.contains(&"timeout"))
+    }
+
     /// What the flags say about where to connect to.
     #[must_use]
     pub fn connection(&self) -> Connection {

@@ -233,11 +233,16 @@ impl Out {
     /// # Errors
     /// When stdout is closed or full.
     pub fn table_part(&mut self, table: &Table, layout: &mut Layout) -> Result<(), Failure> {
-        let width = (self.look.format != Format::Wide).then(|| self.width());
-        for line in table.render_after(layout, width, self.colour) {
+        for line in table.render_after(layout, self.room(), self.colour) {
             self.line(&line)?;
         }
         self.flush()
+    }
+
+    /// How wide a table may be; none where it was asked for wide.
+    #[must_use]
+    pub fn room(&self) -> Option<usize> {
+        (self.look.format != Format::Wide).then(|| self.width())
     }
 
     /// Whether a table is best shown as it comes: where no person waits for columns that line up.
@@ -367,6 +372,18 @@ impl Out {
         let text = match self.look.format {
             Format::Yaml => render_yaml(value)?,
             _ => serde_json::to_string_pretty(value).map_err(|error| unrenderable(&error))?,
+        };
+        self.line(text.trim_end())
+    }
+
+    /// Writes one of many documents that come one by one: a line of JSON, or YAML after `---`.
+    ///
+    /// # Errors
+    /// When it cannot be rendered, or stdout is closed or full.
+    pub fn record(&mut self, value: &impl Serialize) -> Result<(), Failure> {
+        let text = match self.look.format {
+            Format::Yaml => format!("---\n{}", render_yaml(value)?),
+            _ => serde_json::to_string(value).map_err(|error| unrenderable(&error))?,
         };
         self.line(text.trim_end())
     }

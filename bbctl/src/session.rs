@@ -109,6 +109,12 @@ impl Session {
         &self.namespace
     }
 
+    /// How long an answer may take.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.patience
+    }
+
     /// Under which name our requests stand in the server's audit log.
     #[must_use]
     pub fn request_id(&self) -> &str {

@@ -87,6 +87,15 @@ pub fn cause(error: &watcher::Error) -> Option<&kube::Error> {
     }
 }
 
+/// Whether the server refuses, which no patience changes.
+#[must_use]
+pub fn is_refusal(cause: &kube::Error) -> bool {
+    match cause {
+        kube::Error::Api(status) => [401, 403, 404].contains(&status.code),
+        _ => false,
+    }
+}
+
 type Stream = futures::stream::BoxStream<'static, (usize, watcher::Result<Event<Object>>)>;
 
 /// Watches objects until each has reached the goal, cannot reach it any more, or the time is up.
@@ -275,12 +284,8 @@ impl Vigil<'_> {
         let target = &self.groups[group].target;
         let place = within(target.namespace.as_deref());
         let doing = format!("watch {}{place}", target.resource.plural);
-        let refused = |cause: &kube::Error| match cause {
-            kube::Error::Api(status) => [401, 403, 404].contains(&status.code),
-            _ => false,
-        };
         match cause {
-            Some(cause) if refused(cause) || !self.groups[group].listed => {
+            Some(cause) if is_refusal(cause) || !self.groups[group].listed => {
                 return Err(Failure::api(&doing, session.server(), cause));
             }
             _ if !self.lost => {

@@ -1,11 +1,13 @@
 //! Turns kinds and names into tables, documents or names of objects.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::scope;
+use super::{get_watch, scope};
 use crate::error::{Exit, Failure};
-use crate::kinds::Kind;
+use crate::kinds::{Column, Kind};
 use crate::object::{self, Object};
 use crate::out::{Format, Out};
 use crate::pages::Pages;
@@ -19,6 +21,7 @@ Examples:
   bbctl get instances,volumes -A -o wide
   bbctl get network/web -n acme -o yaml
   bbctl get all -n acme
+  bbctl get instances --watch
   bbctl get plans";
 
 /// What `bbctl get` takes.
@@ -34,6 +37,28 @@ pub struct Args {
     /// Only objects with these labels, such as app=web
     #[arg(short = 'l', long, value_name = "LABELS")]
     pub selector: Option<String>,
+    /// Whether to go on
+    #[command(flatten)]
+    pub watching: Watching,
+}
+
+/// Whether to go on with what changes.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct Watching {
+    /// Go on with a line for each change, until Ctrl-C or for --timeout
+    #[arg(short, long)]
+    pub watch: bool,
+    /// Only the changes, not what there is before
+    #[arg(long)]
+    pub watch_only: bool,
+}
+
+impl Watching {
+    /// Whether it goes on at all.
+    #[must_use]
+    pub fn is_on(self) -> bool {
+        self.watch || self.watch_only
+    }
 }
 
 /// Objects of one kind.
@@ -42,13 +67,24 @@ struct Group {
     objects: Vec<Object>,
 }
 
-/// Reads and shows.
+/// Reads and shows. `limit` is how long the command line itself lets a watch go on.
 ///
 /// # Errors
 /// When nothing can be read at all; an object that is missing among others is reported, the
 /// others are shown.
-pub async fn run(args: &Args, session: &Session, out: &mut Out) -> Result<Exit, Failure> {
+pub async fn run(
+    args: &Args,
+    limit: Option<Duration>,
+    session: &Session,
+    out: &mut Out,
+) -> Result<Exit, Failure> {
     let selection = Selection::parse(&args.words)?;
+    if matches!(selection, Selection::Named(_)) {
+        by_name_alone(args)?;
+    }
+    if args.watching.is_on() {
+        return get_watch::run(&selection, args, limit, session, out).await;
+    }
     if let Selection::All(kinds) = &selection
         && let [kind] = kinds.as_slice()
         && out.takes_parts()
@@ -58,18 +94,6 @@ pub async fn run(args: &Args, session: &Session, out: &mut Out) -> Result<Exit, 
     let one = matches!(&selection, Selection::Named(names) if names.len() == 1);
     let (groups, exit) = match selection {
         Selection::All(kinds) => (list(&kinds, args, session, out).await?, Exit::Ok),
-        Selection::Named(_) if args.selector.is_some() => {
-            return Err(
-                Failure::usage("--selector chooses objects, and so do names")
-                    .hint("give one of the two"),
-            );
-        }
-        Selection::Named(_) if args.all_namespaces => {
-            return Err(
-                Failure::usage("a name is looked for in one namespace, not in all")
-                    .hint("give the namespace with -n"),
-            );
-        }
         Selection::Named(names) => named(&names, session, out).await,
     };
     let found: usize = groups.iter().map(|group| group.objects.len()).sum();
@@ -81,6 +105,23 @@ pub async fn run(args: &Args, session: &Session, out: &mut Out) -> Result<Exit, 
         tell_none(args, session, out);
     }
     Ok(exit)
+}
+
+/// What else chooses objects, or places to look for them, does not go with names.
+fn by_name_alone(args: &Args) -> Result<(), Failure> {
+    if args.selector.is_some() {
+        return Err(
+            Failure::usage("--selector chooses objects, and so do names")
+                .hint("give one of the two"),
+        );
+    }
+    if args.all_namespaces {
+        return Err(
+            Failure::usage("a name is looked for in one namespace, not in all")
+                .hint("give the namespace with -n"),
+        );
+    }
+    Ok(())
 }
 
 fn tell_none(args: &Args, session: &Session, out: &mut Out) {
@@ -262,34 +303,37 @@ pub struct Rows {
 /// A table of objects of one kind, as of a moment.
 #[must_use]
 pub fn table(kind: &Kind, objects: &[Object], look: &Rows, now: Timestamp) -> Table {
-    let columns: Vec<_> = kind
-        .columns
-        .iter()
-        .filter(|c| look.wide || !c.wide)
-        .collect();
-    let namespaced = look.everywhere && kind.namespaced;
-    let before = namespaced
-        .then_some(("namespace", ALWAYS))
-        .into_iter()
-        .chain([("name", ALWAYS)]);
-    let heads = before.chain(columns.iter().map(|column| (column.title, column.keep)));
-    let mut table = Table::new(heads);
+    let mut table = headed(kind, look);
     for object in objects {
-        let mut row: Vec<Cell> = Vec::new();
-        if namespaced {
-            row.push(object::namespace(object).into());
-        }
-        let name = object::name(object);
-        row.push(
-            if look.several {
-                format!("{}/{name}", kind.singular)
-            } else {
-                name.into()
-            }
-            .into(),
-        );
-        row.extend(columns.iter().map(|column| (column.cell)(object, now)));
-        table.push(row);
+        table.push(row(kind, object, look, now));
     }
     table
+}
+
+/// The kind's own columns that are asked for.
+pub(super) fn columns<'a>(kind: &'a Kind, look: &Rows) -> impl Iterator<Item = &'a Column> {
+    let wide = look.wide;
+    kind.columns.iter().filter(move |c| wide || !c.wide)
+}
+
+/// A table for objects of a kind, without any yet.
+pub(super) fn headed(kind: &Kind, look: &Rows) -> Table {
+    let before = (look.everywhere && kind.namespaced).then_some(("namespace", ALWAYS));
+    let before = before.into_iter().chain([("name", ALWAYS)]);
+    Table::new(before.chain(columns(kind, look).map(|column| (column.title, column.keep))))
+}
+
+/// The row of an object in such a table, as of a moment.
+pub(super) fn row(kind: &Kind, object: &Object, look: &Rows, now: Timestamp) -> Vec<Cell> {
+    let mut row: Vec<Cell> = Vec::new();
+    if look.everywhere && kind.namespaced {
+        row.push(object::namespace(object).into());
+    }
+    let name = object::name(object);
+    row.push(match look.several {
+        true => format!("{}/{name}", kind.singular).into(),
+        false => name.into(),
+    });
+    row.extend(columns(kind, look).map(|column| (column.cell)(object, now)));
+    row
 }

@@ -11,6 +11,7 @@ pub mod edit;
 pub mod events;
 pub mod export;
 pub mod get;
+pub mod get_watch;
 pub mod help;
 pub mod images;
 pub mod instance;
@@ -141,8 +142,11 @@ async fn general(verb: General, globals: &Globals, out: &mut Out) -> Result<Exit
     let (asked, timeout) = (globals.asked(), globals.timeout);
     match verb {
         General::Get(args) => {
-            out.page();
-            get::run(&args, &connect(globals, out).await?, out).await
+            // A pager would hold back what comes until all of it is there.
+            if !args.watching.is_on() {
+                out.page();
+            }
+            get::run(&args, globals.limit(), &connect(globals, out).await?, out).await
         }
         General::Describe(args) => {
             out.page();

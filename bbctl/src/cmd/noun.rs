@@ -38,7 +38,7 @@ pub enum Common {
     /// List them
     List(ListArgs),
     /// Show some by name
-    Get(NameArgs),
+    Get(GetArgs),
     /// Explain some by name
     Describe(NameArgs),
     /// Change one in an editor
@@ -58,6 +58,20 @@ pub struct ListArgs {
     /// Only objects with these labels, such as app=web
     #[arg(short = 'l', long, value_name = "LABELS")]
     pub selector: Option<String>,
+    /// Whether to go on
+    #[command(flatten)]
+    pub watching: get::Watching,
+}
+
+/// What `get` takes.
+#[derive(Clone, Debug, clap::Args)]
+pub struct GetArgs {
+    /// Their names
+    #[arg(value_name = "NAME", required = true)]
+    pub names: Vec<String>,
+    /// Whether to go on
+    #[command(flatten)]
+    pub watching: get::Watching,
 }
 
 /// Objects by name.
@@ -225,11 +239,13 @@ impl Common {
                 words: vec![kind.plural.to_owned()],
                 all_namespaces: args.all_namespaces,
                 selector: args.selector,
+                watching: args.watching,
             }),
             Self::Get(args) => General::Get(get::Args {
                 words: words(args.names),
                 all_namespaces: false,
                 selector: None,
+                watching: args.watching,
             }),
             Self::Describe(args) => General::Describe(describe::Args {
                 words: words(args.names),

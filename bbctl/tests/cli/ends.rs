@@ -43,9 +43,10 @@ fn mute() -> String {
     format!("http://{address}")
 }
 
-const ASKING: [&str; 8] = [
+const ASKING: [&str; 9] = [
     "get instances",
     "get instance www-1",
+    "get instances --watch",
     "describe instance www-1",
     "status",
     "wait instance/www-1",
@@ -388,7 +389,7 @@ fn answering(document: String) -> String {
     format!("http://{address}")
 }
 
-fn interrupt(child: &std::process::Child) {
+pub(crate) fn interrupt(child: &std::process::Child) {
     let pid = child.id().to_string();
     let sent = std::process::Command::new("kill")
         .args(["-INT", &pid])

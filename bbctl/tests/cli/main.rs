@@ -9,3 +9,4 @@ mod support;
 mod tables;
 mod told;
 mod walk;
+mod watches;

@@ -85,6 +85,10 @@ fn harmless(line: &str) -> String {
             .filter(|word| !word.starts_with("--timeout"));
         line = format!("{} --timeout=0", words.collect::<Vec<_>>().join(" "));
     }
+    // It would go on and on.
+    if line.contains(" --watch") {
+        line.push_str(" --timeout=2s");
+    }
     let writes = [
         "apply",
         "edit",
