@@ -27,6 +27,7 @@ pub mod out;
 pub mod outline;
 pub mod pager;
 pub mod pages;
+mod pin;
 pub mod portrait;
 pub mod redact;
 pub mod reference;

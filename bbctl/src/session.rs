@@ -13,6 +13,7 @@ use crate::error::{Exit, Failure};
 use crate::kinds::Kind;
 use crate::object::Object;
 use crate::pages::Pages;
+use crate::pin;
 
 /// How long an answer may take unless a flag says otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -241,13 +242,31 @@ pub fn contexts(
     Ok((kubeconfig.current_context, names.collect()))
 }
 
-/// Reads the kubeconfig that is meant: the flag's, those of `KUBECONFIG`, or the usual one.
+/// Reads the kubeconfig that is meant; none where the pod's account is.
 fn kubeconfig(
     connection: &Connection,
     env: &BTreeMap<String, String>,
 ) -> Result<Option<Kubeconfig>, Failure> {
+    let files = files(connection, env);
+    let Some((first, others)) = files.split_first() else {
+        return Ok(None);
+    };
+    let mut merged = read(first)?;
+    for path in others {
+        let next = read(path)?;
+        merged = merged.merge(next).map_err(|error| unusable(&error, &[]))?;
+    }
+    Ok(Some(merged))
+}
+
+/// The files of the kubeconfig that is meant: the flag's, those of `KUBECONFIG`, or the usual one;
+/// none where the pod's account is meant.
+pub(crate) fn files(connection: &Connection, env: &BTreeMap<String, String>) -> Vec<PathBuf> {
     if let Some(path) = &connection.kubeconfig {
-        return read(path).map(Some);
+        return vec![path.clone()];
+    }
+    if pin::is_pod(env) {
+        return Vec::new();
     }
     let named: Vec<PathBuf> = env
         .get("KUBECONFIG")
@@ -263,20 +282,11 @@ fn kubeconfig(
         (None, _) => {
             let home = env.get("HOME").or_else(|| env.get("USERPROFILE"));
             let usual = home.map(|home| Path::new(home).join(".kube").join("config"));
-            usual
-                .filter(|path| path.exists())
-                .map(|path| read(&path))
-                .transpose()
+            usual.filter(|path| path.exists()).into_iter().collect()
         }
-        (Some(first), []) => read(first).map(Some),
-        (Some(_), paths) => {
-            let mut merged = Kubeconfig::default();
-            for path in paths {
-                let next = read(path)?;
-                merged = merged.merge(next).map_err(|error| unusable(&error, &[]))?;
-            }
-            Ok(Some(merged))
-        }
+        // That it is not there is told by whoever reads it.
+        (Some(first), []) => vec![first.clone()],
+        (Some(_), paths) => paths.iter().map(|path| (*path).clone()).collect(),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::cli::Globals;
 use crate::error::{Exit, Failure};
 use crate::nearest::nearest;
 use crate::out::{Format, Out};
+use crate::pin;
 use crate::set::SetName;
 use crate::ui::files::must_be_a_theme;
 use crate::ui::settings::list;
@@ -302,6 +303,9 @@ impl Layers {
         let variable = format!("BBCTL_{}", known.name.to_ascii_uppercase());
         if let Some(value) = self.env.get(&variable).filter(|value| !value.is_empty()) {
             return Some((value.clone(), variable));
+        }
+        if pin::is_fixed(known.name, &self.env) {
+            return None;
         }
         let file = self
             .files

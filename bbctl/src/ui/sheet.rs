@@ -127,6 +127,7 @@ fn setting(told: &Told, model: &Model) -> Row {
     let more = match name {
         "theme" if model.settings.colourless => "; NO_COLOR or --no-color leaves none",
         "context" => "; `:ctx NAME` looks there now",
+        "kubeconfig" | "namespace" => "; it counts from the next start on",
         "readonly" if model.readonly => "; until the end or another context it stays so",
         _ => "",
     };

@@ -14,6 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::cli::Globals;
 use crate::error::{Exit, Failure};
 use crate::out::Out;
+use crate::pin::Pin;
 use crate::session::Session;
 
 use super::event::{Effect, Event};
@@ -70,9 +71,9 @@ pub async fn run(args: &Args, globals: &Globals, out: &mut Out) -> Result<Exit, 
         globals: globals.clone(),
     };
     let (settings, theme) = files::load(&flags, out.env())?;
-    let mut connection = globals.connection();
-    let session = Session::open(&connection, out.env()).await?;
-    let at = world::place(&connection, &session, out.env())?;
+    let mut pin = Pin::new(&globals.connection(), out.env())?;
+    let session = Session::open(&pin.connection, &pin.env).await?;
+    let at = world::place(&pin, &session)?;
     let mut model = Model::new(settings, theme, Timestamp::now());
     model.readonly_flag = args.readonly;
     model.ssh_keys = world::ssh_keys(out.env());
@@ -80,7 +81,7 @@ pub async fn run(args: &Args, globals: &Globals, out: &mut Out) -> Result<Exit, 
         model.look_at(session.namespace());
     }
     update(&mut model, Event::Connected(at.clone()));
-    connection.context = Some(at.context).filter(|context| !context.is_empty());
+    pin.connection.context = Some(at.context).filter(|context| !context.is_empty());
     let failed = |error: std::io::Error| {
         Failure::new(Exit::Failure, format!("cannot use the terminal: {error}"))
     };
@@ -91,7 +92,7 @@ pub async fn run(args: &Args, globals: &Globals, out: &mut Out) -> Result<Exit, 
         errands: FuturesUnordered::new(),
         commands: FuturesUnordered::new(),
         watches: Watches::default(),
-        connection,
+        pin,
         session,
         model,
     };
@@ -106,7 +107,8 @@ struct Shell {
     /// They go on when another server is looked at.
     commands: FuturesUnordered<Errand>,
     watches: Watches,
-    connection: crate::session::Connection,
+    /// Where we look and all that is run looks, whatever settings say meanwhile.
+    pin: Pin,
     session: Session,
     model: Model,
 }
@@ -169,7 +171,7 @@ impl Shell {
                         // Whoever has the terminal reads the keys.
                         drop(keys.take());
                         self.screen.lend();
-                        let ran = world::visit(&command, &self.connection).await;
+                        let ran = world::visit(&command, &self.pin, self.session.namespace()).await;
                         self.take_back()?;
                         keys = Some(EventStream::new());
                         update(&mut self.model, Event::Ran(ran));
@@ -226,25 +228,29 @@ impl Shell {
             }
             Effect::Listen(id, uid) => self.errands.push(world::listen(id, uid, &self.session)),
             Effect::Weigh(ids) => self.errands.push(world::weigh(ids, &self.session)),
-            Effect::Run(command) => self.commands.push(world::run(command, &self.connection)),
+            Effect::Run(command) => {
+                let namespace = self.session.namespace();
+                self.commands
+                    .push(world::run(command, &self.pin, namespace));
+            }
         }
         Ok(())
     }
 
     /// Looks at another server; the one before stays until that is known to be possible.
     async fn connect(&mut self, context: String) {
-        let mut connection = self.connection.clone();
-        (connection.context, connection.namespace) = (Some(context), None);
+        let mut pin = self.pin.clone();
+        (pin.connection.context, pin.connection.namespace) = (Some(context), None);
         // It reads files and nothing else, so it is waited for.
-        let opened = Session::open(&connection, &self.env).await;
+        let opened = Session::open(&pin.connection, &pin.env).await;
         let arrived = opened.and_then(|session| {
-            let at = world::place(&connection, &session, &self.env)?;
+            let at = world::place(&pin, &session)?;
             Ok((session, at))
         });
         match arrived {
             Ok((session, at)) => {
                 self.watches.end();
-                (self.session, self.connection) = (session, connection);
+                (self.session, self.pin) = (session, pin);
                 self.errands.clear();
                 update(&mut self.model, Event::Connected(at));
             }

@@ -16,9 +16,10 @@ use crate::cmd::edit;
 use crate::error::Failure;
 use crate::gravity::weigh as gravity;
 use crate::lent::Lent;
+use crate::pin::Pin;
 use crate::related;
 use crate::resource::{Known, Target};
-use crate::session::{self, Connection, Session};
+use crate::session::{self, Session};
 
 use super::event::{Command, Draft, Event, Place, Ran, Weighed};
 use super::store::Id;
@@ -33,14 +34,11 @@ const HEARD: Duration = Duration::from_millis(50);
 pub(super) type Errand = LocalBoxFuture<'static, Event>;
 
 /// Which server a connection leads to.
-pub(super) fn place(
-    connection: &Connection,
-    session: &Session,
-    env: &BTreeMap<String, String>,
-) -> Result<Place, Failure> {
-    let (current, contexts) = session::contexts(connection, env)?;
+pub(super) fn place(pin: &Pin, session: &Session) -> Result<Place, Failure> {
+    let (current, contexts) = session::contexts(&pin.connection, &pin.env)?;
+    let context = pin.connection.context.clone().or(current);
     Ok(Place {
-        context: connection.context.clone().or(current).unwrap_or_default(),
+        context: context.unwrap_or_default(),
         contexts,
         server: session.server().to_owned(),
         namespace: session.namespace().to_owned(),
@@ -144,29 +142,29 @@ async fn weighed(ids: Vec<Id>, session: &Session) -> Result<Vec<Weighed>, Failur
 }
 
 /// A process of this program that does what a command says, at the server that is looked at.
-fn process(command: &Command, connection: &Connection) -> std::io::Result<process::Command> {
-    if let Some(foreign) = &command.foreign {
-        let mut process = process::Command::new(&foreign.program);
-        if let Some(kubeconfig) = &connection.kubeconfig {
-            process.env("KUBECONFIG", kubeconfig);
+/// What settings and kubeconfigs say by now is nothing to it.
+fn process(command: &Command, pin: &Pin, namespace: &str) -> std::io::Result<process::Command> {
+    let mut process = match &command.foreign {
+        Some(foreign) => process::Command::new(&foreign.program),
+        None => {
+            let mut process = process::Command::new(std::env::current_exe()?);
+            process.args(pin.flags());
+            process
         }
-        process.args(&command.args);
-        return Ok(process);
-    }
-    let mut process = process::Command::new(std::env::current_exe()?);
-    if let Some(kubeconfig) = &connection.kubeconfig {
-        process.arg("--kubeconfig").arg(kubeconfig);
-    }
-    if let Some(context) = &connection.context {
-        process.arg("--context").arg(context);
+    };
+    for (name, value) in pin.variables(namespace) {
+        match value {
+            Some(value) => process.env(name, value),
+            None => process.env_remove(name),
+        };
     }
     process.args(&command.args);
     Ok(process)
 }
 
 /// Runs a command and keeps what it writes.
-pub(super) fn run(command: Command, connection: &Connection) -> Errand {
-    let process = process(&command, connection);
+pub(super) fn run(command: Command, pin: &Pin, namespace: &str) -> Errand {
+    let process = process(&command, pin, namespace);
     Box::pin(async move {
         let ended = match process {
             Ok(process) => written(process, command.stdin.clone()).await,
@@ -220,9 +218,9 @@ pub(super) async fn draft(
 
 /// Gives the terminal to a command until it ends. When it fails, what it wrote stays until a line
 /// is entered.
-pub(super) async fn visit(command: &Command, connection: &Connection) -> Ran {
+pub(super) async fn visit(command: &Command, pin: &Pin, namespace: &str) -> Ran {
     let lent = command.foreign.as_ref().map(|_| Lent::begin());
-    let ended = async { process(command, connection)?.status().await }.await;
+    let ended = async { process(command, pin, namespace)?.status().await }.await;
     let (code, said) = match (ended, &command.foreign) {
         (Ok(status), _) => (status.code().unwrap_or(-1), String::new()),
         (Err(error), Some(foreign)) => {
@@ -250,5 +248,111 @@ pub(super) async fn visit(command: &Command, connection: &Connection) -> Ran {
         code,
         said,
         at: Timestamp::now(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::Cli;
+    use crate::session::Connection;
+    use crate::start::config;
+
+    /// A kubeconfig whose context `lab` leads to a server.
+    fn kubeconfig(port: u16) -> String {
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: lab\n\
+             clusters: [{{name: c, cluster: {{server: 'http://127.0.0.1:{port}'}}}}]\n\
+             contexts: [{{name: lab, context: {{cluster: c, user: u, namespace: shown}}}}]\n\
+             users: [{{name: u, user: {{}}}}]\n"
+        )
+    }
+
+    /// To which server and namespace a process of this program speaks.
+    async fn speaks_to(
+        process: &process::Command,
+        env: &BTreeMap<String, String>,
+    ) -> (String, String) {
+        let process = process.as_std();
+        let mut env = env.clone();
+        for (name, value) in process.get_envs() {
+            let name = name.to_str().unwrap().to_owned();
+            match value {
+                Some(value) => env.insert(name, value.to_str().unwrap().to_owned()),
+                None => env.remove(&name),
+            };
+        }
+        let words = std::iter::once("bbctl".into()).chain(process.get_args().map(Into::into));
+        let cli = Cli::try_parse_from(words.collect::<Vec<std::ffi::OsString>>()).unwrap();
+        let mut globals = cli.globals;
+        config::layers(&env).unwrap().fill(&mut globals).unwrap();
+        let session = Session::open(&globals.connection(), &env).await.unwrap();
+        (session.server().to_owned(), session.namespace().to_owned())
+    }
+
+    #[tokio::test]
+    async fn no_setting_and_no_file_leads_a_command_to_a_server_that_is_not_shown() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        let write = |name: &str, text: &str| {
+            let file = dir.path().join(name);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
+        };
+        write("shown", &kubeconfig(1));
+        write("users", "apiVersion: v1\nkind: Config\n");
+        write("other", &kubeconfig(2));
+        for (list, at_home) in [
+            (path("shown"), false),
+            (format!("{}:{}", path("shown"), path("users")), false),
+            (format!("{}:{}", path("first"), path("shown")), false),
+            (String::new(), true),
+        ] {
+            let _ = std::fs::remove_dir_all(dir.path().join(".kube"));
+            let _ = std::fs::remove_dir_all(dir.path().join(".bbctl"));
+            let _ = std::fs::remove_file(dir.path().join("first"));
+            let mut env = BTreeMap::from([
+                ("HOME".to_owned(), dir.path().display().to_string()),
+                ("BBCTL_PROJECT".to_owned(), path("none.toml")),
+            ]);
+            if at_home {
+                write(".kube/config", &kubeconfig(1));
+            } else {
+                env.insert("KUBECONFIG".to_owned(), list.clone());
+            }
+            let mut pin = Pin::new(&Connection::default(), &env).unwrap();
+            let session = Session::open(&pin.connection, &pin.env).await.unwrap();
+            let at = place(&pin, &session).unwrap();
+            pin.connection.context = Some(at.context);
+            // Meanwhile somebody says otherwise, in each way that there is.
+            let other = path("other");
+            write(
+                ".bbctl/settings.toml",
+                &format!("kubeconfig = '{other}'\ncontext = 'live'\nnamespace = 'other'\n"),
+            );
+            write("first", &kubeconfig(2));
+            let shown = ("http://127.0.0.1:1".to_owned(), "shown".to_owned());
+            let own = Command::new(["delete", "instance", "www-1", "--yes"]);
+            let process = process(&own, &pin, session.namespace()).unwrap();
+            assert_eq!(speaks_to(&process, &env).await, shown, "{list}");
+            // And bbctl in a command of one's own.
+            let foreign = Command {
+                foreign: Some(super::super::event::Foreign {
+                    program: "bbctl".to_owned(),
+                    wait: false,
+                }),
+                ..Command::new(["get", "instances"])
+            };
+            let process = super::process(&foreign, &pin, session.namespace()).unwrap();
+            assert_eq!(speaks_to(&process, &env).await, shown, "{list}");
+            // Whoever begins anew goes by what is said now.
+            let mut anew = process::Command::new("bbctl");
+            anew.args(["get", "instances", "--context", "lab"]);
+            let now = ("http://127.0.0.1:2".to_owned(), "other".to_owned());
+            assert_eq!(speaks_to(&anew, &env).await, now, "{list}");
+        }
     }
 }
