@@ -341,7 +341,7 @@ pub(super) fn follow(model: &mut Model, meaning: Meaning) -> Vec<Effect> {
 /// Looks at another server from now on.
 pub(super) fn arrive(model: &mut Model, at: event::Place) {
     let first = model.at.server.is_empty();
-    model.readonly = model.readonly_flag || model.settings.readonly.holds(&at.context);
+    model.readonly = model.readonly_flag || model.readonly_floor.holds(&at.context);
     model.lost = None;
     if !first {
         model.store.forget();

@@ -21,7 +21,7 @@ use super::place::{Place, Tab, needs};
 use super::plan::Plan;
 use super::prompt::Prompt;
 use super::pulse::History;
-use super::settings::Settings;
+use super::settings::{Readonly, Settings};
 use super::sheet::Told;
 use super::stands;
 use super::store::{Reach, Store};
@@ -106,6 +106,9 @@ pub struct Model {
     pub readonly: bool,
     /// Nothing may be changed, in whatever context.
     pub readonly_flag: bool,
+    /// In which contexts nothing may be changed until the end: all that settings said since the
+    /// start. No key takes from it.
+    pub readonly_floor: Readonly,
     /// What there is.
     pub store: Store,
     /// The tenant's namespace that is looked at; none: all.
@@ -147,6 +150,7 @@ impl Model {
             lost: None,
             readonly: false,
             readonly_flag: false,
+            readonly_floor: settings.readonly.clone(),
             settings,
             theme,
             store: Store::default(),

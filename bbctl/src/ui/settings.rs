@@ -8,13 +8,16 @@ use crate::nearest::nearest;
 use super::own::Own;
 use super::theme::{Skin, Theme};
 
+/// A skin of the user's own: what it is called, and what it is or what is wrong with it.
+pub type OwnSkin = (String, Result<Theme, String>);
+
 /// How the dashboard looks and behaves.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// There are no colours, since flag or environment ask for none.
     pub colourless: bool,
-    /// The user's own skins by name: what they are, or what is wrong with them.
-    pub skins: Vec<(String, Result<Theme, String>)>,
+    /// The user's own skins, by name.
+    pub skins: Vec<OwnSkin>,
     /// How often the screen is drawn at most because something changed on the server.
     pub refresh: Duration,
     /// In which contexts nothing may be changed.
@@ -93,6 +96,20 @@ pub enum Readonly {
 }
 
 impl Readonly {
+    /// Where nothing may be changed by this or by another.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Everywhere(true), _) | (_, Self::Everywhere(true)) => Self::Everywhere(true),
+            (Self::Everywhere(false), other) => other.clone(),
+            (one, Self::Everywhere(false)) => one.clone(),
+            (Self::In(one), Self::In(other)) => {
+                let more = other.iter().filter(|context| !one.contains(context));
+                Self::In(one.iter().chain(more).cloned().collect())
+            }
+        }
+    }
+
     /// Reads `true`, `false`, or contexts with commas or line breaks between them.
     ///
     /// # Errors
@@ -171,6 +188,17 @@ mod tests {
         assert!(Readonly::parse("true").unwrap().holds("other"));
         assert!(!Readonly::parse("false").unwrap().holds("other"));
         assert!(Readonly::parse("1").unwrap_err().contains("true, false"));
+        let of = |text: &str| Readonly::parse(text).unwrap();
+        for (one, other, both) in [
+            ("lab", "live,lab", "lab,live"),
+            ("lab", "false", "lab"),
+            ("false", "lab", "lab"),
+            ("true", "lab", "true"),
+            ("lab", "true", "true"),
+            ("false", "false", "false"),
+        ] {
+            assert_eq!(of(one).and(&of(other)), of(both), "{one} and {other}");
+        }
         assert_eq!(refresh("1s").unwrap(), Duration::from_secs(1));
         assert!(refresh("1ms").unwrap_err().contains("at least 50ms"));
         assert!(refresh("soon").is_err());

@@ -128,7 +128,7 @@ fn setting(told: &Told, model: &Model) -> Row {
         "theme" if model.settings.colourless => "; NO_COLOR or --no-color leaves none",
         "context" => "; `:ctx NAME` looks there now",
         "kubeconfig" | "namespace" => "; it counts from the next start on",
-        "readonly" if model.readonly => "; until the end or another context it stays so",
+        "readonly" if model.readonly => "; until the end it stays so",
         _ => "",
     };
     Row {
@@ -324,12 +324,13 @@ fn obey(model: &mut Model, name: &str, value: &str) -> bool {
                 value => Readonly::parse(value),
             };
             let Ok(readonly) = readonly else { return false };
+            // Who looks and must not touch does not get out of that by a key, in no context.
+            let floor = model.readonly_floor.and(&readonly);
+            let is_all = readonly.and(&floor) == readonly;
             settings.readonly = readonly;
-            let holds = settings.readonly.holds(&model.at.context);
-            // Who looks and must not touch does not get out of that by a key.
-            let stays = model.readonly && !holds;
-            model.readonly |= holds;
-            return !stays;
+            model.readonly |= floor.holds(&model.at.context);
+            model.readonly_floor = floor;
+            return is_all;
         }
         _ => return false,
     }

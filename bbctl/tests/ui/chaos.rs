@@ -1,11 +1,14 @@
 //! Any size, any keys, any news in any order: nothing panics, and the cursor is on an object that
 //! is there.
 
+use std::collections::BTreeSet;
+
 use bbctl::kinds::KINDS;
-use bbctl::ui::event::{Effect, Event, Weighed};
+use bbctl::ui::event::{Command, Effect, Event, Place as At, Ran, Weighed, Why};
 use bbctl::ui::model::Over;
 use bbctl::ui::own::Own;
 use bbctl::ui::place::Place;
+use bbctl::ui::settings::{Readonly, Settings};
 use bbctl::ui::store::{Key, News};
 use proptest::prelude::*;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -28,6 +31,8 @@ enum Step {
     Answer(i32),
     Weighed(usize, bool),
     Server(bool),
+    Arrive(bool),
+    Kept(&'static str),
 }
 
 fn keys() -> impl Strategy<Value = Step> {
@@ -93,6 +98,8 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => (0..3i32).prop_map(Step::Answer),
         1 => (0..14usize, any::<bool>()).prop_map(|(at, grave)| Step::Weighed(at, grave)),
         1 => any::<bool>().prop_map(Step::Server),
+        1 => any::<bool>().prop_map(Step::Arrive),
+        1 => prop::sample::select(vec!["true", "false", "lab", "live", ""]).prop_map(Step::Kept),
     ]
 }
 
@@ -170,6 +177,24 @@ fn take(desk: &mut Desk, step: Step) {
                 },
             }]))
         }
+        Step::Arrive(live) => {
+            let context = if live { "live" } else { "lab" };
+            Event::Connected(At {
+                context: context.to_owned(),
+                contexts: vec!["lab".to_owned(), "live".to_owned()],
+                server: format!("https://{context}.example"),
+                namespace: "default".to_owned(),
+            })
+        }
+        Step::Kept(value) => Event::Ran(Ran {
+            command: Command {
+                why: Why::Setting,
+                ..Command::new(["config", "set", "readonly", value])
+            },
+            code: 0,
+            said: String::new(),
+            at: desk.model.now,
+        }),
         Step::Server(there) => Event::Server(there.then_some(()).ok_or_else(|| "gone".to_owned())),
     };
     desk.take(event);
@@ -198,14 +223,38 @@ fn check(desk: &mut Desk) {
             assert!(shelf.get(cursor).is_some());
         }
     }
-    // In read-only mode nothing was ever asked for; it may have become so, and does not end.
-    if desk.model.readonly_flag {
-        assert!(desk.model.readonly);
-        assert!(desk.commands().is_empty());
-        assert!(!matches!(
-            desk.model.over,
-            Some(Over::Ask(_) | Over::Form(_))
-        ));
+}
+
+/// What a dashboard had done, and where it must not do more.
+struct Before {
+    commands: usize,
+    asks: bool,
+    readonly: bool,
+    context: String,
+}
+
+impl Before {
+    fn of(desk: &Desk) -> Self {
+        let over = desk.model.over.as_ref();
+        Self {
+            commands: desk.commands().len(),
+            asks: over.is_some_and(|over| matches!(over, Over::Ask(_) | Over::Form(_))),
+            readonly: desk.model.readonly,
+            context: desk.model.at.context.clone(),
+        }
+    }
+
+    /// In a context that is read-only or was so once, nothing is asked for: it does not end.
+    fn check(&self, desk: &Desk, held: &mut BTreeSet<String>) {
+        let now = Self::of(desk);
+        if now.readonly {
+            held.insert(now.context.clone());
+        }
+        assert_eq!(now.readonly, held.contains(&now.context), "{}", now.context);
+        if self.readonly && self.context == now.context {
+            assert_eq!(now.commands, self.commands);
+            assert!(self.asks || !now.asks);
+        }
     }
 }
 
@@ -214,17 +263,29 @@ proptest! {
 
     #[test]
     fn nothing_panics_and_the_cursor_is_on_an_object(
-        readonly in any::<bool>(),
+        readonly in prop::sample::select(vec!["true", "false", "lab", "live"]),
+        flag in prop::bool::weighted(0.2),
         steps in prop::collection::vec(steps(), 1..60),
     ) {
-        let mut desk = Desk::example();
-        desk.model.readonly_flag = readonly;
-        desk.model.readonly = readonly;
+        let mut desk = Desk::with(Settings {
+            readonly: Readonly::parse(readonly).unwrap(),
+            ..Settings::default()
+        });
+        desk.see(example());
+        desk.model.readonly_flag = flag;
+        desk.model.readonly |= flag;
         desk.model.settings.own = dangers();
         desk.model.told = super::settings::explained("", "", "");
+        let mut held = match (readonly, flag) {
+            ("true", _) | (_, true) => BTreeSet::from(["lab".to_owned(), "live".to_owned()]),
+            ("false", _) => BTreeSet::new(),
+            (context, _) => BTreeSet::from([context.to_owned()]),
+        };
         for step in steps {
+            let before = Before::of(&desk);
             take(&mut desk, step);
             check(&mut desk);
+            before.check(&desk, &mut held);
         }
     }
 

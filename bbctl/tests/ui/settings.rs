@@ -7,7 +7,7 @@ use bbctl::ui::event::{Effect, Event};
 use bbctl::ui::model::Over;
 use bbctl::ui::own::{self, Own};
 use bbctl::ui::place::Place;
-use bbctl::ui::settings::Readonly;
+use bbctl::ui::settings::{Readonly, Settings};
 use bbctl::ui::sheet::{Told, rows};
 use bbctl::ui::theme::{Skin, Theme};
 
@@ -229,13 +229,53 @@ fn read_only_begins_at_once_and_does_not_end_by_a_key() {
         desk.screen()
             .contains("readonly is false from the next start on")
     );
-    // Another context is another start.
-    desk.take(Event::Connected(bbctl::ui::event::Place {
-        context: "live".to_owned(),
-        server: "https://192.0.2.20".to_owned(),
+    // Another context is no way out either.
+    desk.take(arrived("live"));
+    assert!(desk.model.readonly);
+}
+
+/// Another server is looked at.
+fn arrived(context: &str) -> Event {
+    Event::Connected(bbctl::ui::event::Place {
+        context: context.to_owned(),
+        contexts: vec!["lab".to_owned(), "live".to_owned()],
+        server: format!("https://{context}.example"),
         ..Default::default()
-    }));
+    })
+}
+
+#[test]
+fn a_context_that_was_read_only_at_the_start_stays_so_whatever_is_set_elsewhere() {
+    let mut desk = Desk::with(Settings {
+        readonly: Readonly::parse("live").unwrap(),
+        ..Settings::default()
+    });
+    told(&mut desk);
     assert!(!desk.model.readonly);
+    go(&mut desk, "readonly");
+    // live, then false; or nothing at all, which is false as well.
+    desk.press("right enter").ended(0, "");
+    assert_eq!(ran(&desk), ["bbctl config set readonly false"]);
+    let screen = desk.screen();
+    assert!(screen.contains("from the next start on"), "{screen}");
+    desk.take(arrived("live"));
+    assert!(desk.model.readonly);
+    desk.press("n");
+    assert!(desk.model.over.is_none() && desk.commands().is_empty());
+    // What was never so is not.
+    desk.take(arrived("lab"));
+    assert!(!desk.model.readonly);
+    // More is taken at once, and stays.
+    told(&mut desk);
+    desk.take(Event::Explained(Ok(explained("readonly", "false", FILE))));
+    go(&mut desk, "readonly");
+    desk.press("left enter").ended(0, "");
+    assert_eq!(ran(&desk).last().unwrap(), "bbctl config set readonly lab");
+    assert!(desk.model.readonly);
+    for context in ["live", "lab"] {
+        desk.take(arrived(context));
+        assert!(desk.model.readonly, "{context}");
+    }
 }
 
 #[test]
