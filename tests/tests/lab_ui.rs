@@ -431,7 +431,11 @@ async fn a_theme_is_kept_and_a_command_of_ones_own_has_the_terminal() -> Result<
     ui.has("skins/dusk.toml", "base = \"light\"\n")?;
     let run = "[\"sh\", \"-c\", \"echo lent in $1; exec sleep 60\", \"sh\", \"$CONTEXT\"]";
     let plugin = format!("[plugins.hang]\nkey = \"f6\"\non = \"all\"\nrun = {run}\n");
-    ui.has("ui.toml", &plugin)?;
+    // It dies and leaves the terminal as it needed that.
+    let die =
+        "[\"sh\", \"-c\", \"echo raw in $1; stty raw -echo; kill -9 $$\", \"sh\", \"$CONTEXT\"]";
+    let die = format!("[plugins.die]\nkey = \"f7\"\non = \"all\"\nrun = {die}\n");
+    ui.has("ui.toml", &format!("{plugin}{die}"))?;
     blocking(|| {
         ui.run("X=1")?;
         ui.enter(":settings")?;
@@ -449,6 +453,13 @@ async fn a_theme_is_kept_and_a_command_of_ones_own_has_the_terminal() -> Result<
         ui.press(&["F6"])?;
         ui.shows("lent in ")?;
         ui.press(&["C-c"])?;
+        ui.shows("enter: back to the dashboard")?;
+        ui.press(&["Enter"])?;
+        ui.shows("ended with -1")?;
+        ui.press(&["Escape"])?;
+        ui.until("the settings", |screen| !screen.contains("ended with -1"))?;
+        // Enter ends the line that is waited for, and the shell has its terminal at the end.
+        ui.press(&["F7"])?;
         ui.shows("enter: back to the dashboard")?;
         ui.press(&["Enter"])?;
         ui.shows("ended with -1")?;

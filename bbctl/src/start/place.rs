@@ -92,10 +92,13 @@ pub fn read(path: &Path) -> Result<Option<String>, Failure> {
 /// # Errors
 /// When it is not there or cannot be read.
 pub fn must_read(path: &Path) -> Result<String, Failure> {
-    read(path)?.ok_or_else(|| {
-        let message = format!("there is no file {}", path.display());
-        Failure::new(Exit::NotFound, message)
-    })
+    read(path)?.ok_or_else(|| missing(path))
+}
+
+/// That a file that a person named is not there.
+pub(crate) fn missing(path: &Path) -> Failure {
+    let message = format!("there is no file {}", path.display());
+    Failure::new(Exit::NotFound, message)
 }
 
 /// The right to write in the folder, which one process has at a time.

@@ -1,7 +1,8 @@
 //! Turns the files of a user's folder, the environment and flags into settings of the dashboard.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,7 @@ use crate::start::place;
 use crate::start::settings::Setting;
 
 use super::own::{self, Own};
-use super::settings::{self, Readonly, Settings};
+use super::settings::{self, OwnSkin, Readonly, Settings};
 use super::sheet::Told;
 use super::skin;
 use super::theme::{Skin, Theme, is_colourless};
@@ -134,7 +135,7 @@ pub(crate) fn must_be_a_theme(name: &str, folder: &Path) -> Result<(), Failure> 
 
 /// The skins of a folder by name. One that has something wrong in it is no error yet: perhaps
 /// nobody wants it.
-fn skins(folder: &Path) -> Result<Vec<(String, Result<Theme, String>)>, Failure> {
+fn skins(folder: &Path) -> Result<Vec<OwnSkin>, Failure> {
     let folder = folder.join(SKINS);
     let failed = |error: std::io::Error| {
         let words = format!("cannot read the skins in {}: {error}", folder.display());
@@ -171,48 +172,57 @@ fn skins(folder: &Path) -> Result<Vec<(String, Result<Theme, String>)>, Failure>
 
 /// Reads the file of keys and words: the one that was named, or that of the folder if it is there.
 fn own(named: Option<&Path>, folder: Option<&Path>) -> Result<Own, Failure> {
-    let (path, text) = match (named, folder) {
-        (Some(path), _) => (path.to_path_buf(), Some(place::must_read(path)?)),
-        (None, Some(folder)) => {
-            let path = folder.join(OWN);
-            let text = place::read(&path)?;
-            (path, text)
-        }
+    let path = match (named, folder) {
+        (Some(path), _) => path.to_path_buf(),
+        (None, Some(folder)) => folder.join(OWN),
         (None, None) => return Ok(Own::default()),
     };
-    let Some(text) = text else {
-        return Ok(Own {
-            file: path.display().to_string(),
-            ..Own::default()
-        });
+    let failed = |doing: &str, error: std::io::Error| {
+        let words = format!("cannot {doing} {}: {error}", path.display());
+        Failure::new(Exit::Failure, words)
     };
-    ours(&path)?;
+    // Opened once: what is judged is what is read, whatever the name leads to by then.
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return match named {
+                Some(_) => Err(place::missing(&path)),
+                None => Ok(Own {
+                    file: path.display().to_string(),
+                    ..Own::default()
+                }),
+            };
+        }
+        Err(error) => return Err(failed("read", error)),
+    };
+    let meta = file.metadata().map_err(|error| failed("look at", error))?;
+    let us = rustix::process::geteuid().as_raw();
+    ours(&path, (meta.uid(), meta.mode()), us)?;
+    let mut text = String::new();
+    file.read_to_string(&mut text)
+        .map_err(|error| failed("read", error))?;
     own::parse(&text, &path)
 }
 
-/// Refuses a file that others may write: it says what is run, as whom we are.
-fn ours(path: &Path) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| {
-        Failure::new(
-            Exit::Failure,
-            format!("cannot look at {}: {error}", path.display()),
-        )
+/// Refuses a file that somebody else wrote or may write, by its owner and mode: it says what is
+/// run, as whom we are.
+fn ours(path: &Path, (owner, mode): (u32, u32), us: u32) -> Result<(), Failure> {
+    let (path, mode) = (path.display(), mode & 0o777);
+    let (words, remedy) = match (owner == us || owner == 0, mode & 0o022) {
+        (true, 0) => return Ok(()),
+        (true, _) => (
+            format!("others may write {path}: its mode is {mode:03o}"),
+            format!("run `chmod go-w {path}`"),
+        ),
+        (false, _) => (
+            format!("{path} belongs to somebody else: its owner is user {owner}"),
+            format!("make it yours with `cp {path} {path}.mine && mv -f {path}.mine {path}`"),
+        ),
     };
-    let mode = std::fs::metadata(path).map_err(failed)?.mode() & 0o777;
-    match mode & 0o022 {
-        0 => Ok(()),
-        _ => Err(Failure::new(
-            Exit::Failure,
-            format!(
-                "others may write {}: its mode is {mode:03o}",
-                path.display()
-            ),
-        )
-        .hint(format!(
-            "it says what keys do: look through it, then run `chmod go-w {}`",
-            path.display()
-        ))),
-    }
+    let words = Failure::new(Exit::Failure, words);
+    Err(words.hint(format!(
+        "it says what keys do: look through it, then {remedy}"
+    )))
 }
 
 /// Refuses to start beside settings that nobody reads any more: `readonly` may be among them.
@@ -387,5 +397,52 @@ mod tests {
         let open = load(&of("other.toml"), &env).unwrap_err();
         assert!(open.message.contains("664"), "{open}");
         assert!(open.hint.is_some_and(|hint| hint.contains("chmod go-w")));
+        // What cannot be read is told by its name, also where it need not be there.
+        std::fs::create_dir_all(dir.path().join(".bbctl").join(OWN)).unwrap();
+        let folder = load(&flags(), &env).unwrap_err();
+        assert!(folder.message.contains(OWN), "{folder}");
+    }
+
+    #[test]
+    fn a_file_of_keys_is_ours_or_the_machines_and_nobody_elses() {
+        let path = Path::new("/own/ui.toml");
+        for (owner, mode, us, words, remedy) in [
+            (1000, 0o100_600, 1000, "", ""),
+            (1000, 0o100_644, 1000, "", ""),
+            (0, 0o100_644, 1000, "", ""),
+            (1000, 0o100_664, 1000, "others may write", "chmod go-w"),
+            (0, 0o100_602, 1000, "mode is 602", "chmod go-w"),
+            (1001, 0o100_600, 1000, "its owner is user 1001", "mv -f"),
+            (1000, 0o100_600, 0, "its owner is user 1000", "mv -f"),
+        ] {
+            match ours(path, (owner, mode), us) {
+                Ok(()) => assert!(words.is_empty(), "{owner} {mode:o} {us}"),
+                Err(failure) => {
+                    assert!(!words.is_empty(), "{failure}");
+                    assert!(failure.message.contains(words), "{failure}");
+                    assert!(failure.message.contains("/own/ui.toml"), "{failure}");
+                    let hint = failure.hint.unwrap();
+                    assert!(
+                        hint.contains(remedy) && hint.contains("look through"),
+                        "{hint}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_of_keys_that_is_not_ours_is_not_read() {
+        let (dir, env) = home(&[(".bbctl/ui.toml", "[keys]\ndelete = 'ctrl-x'\n")]);
+        let path = dir.path().join(".bbctl/ui.toml");
+        let us = rustix::process::geteuid();
+        // Whoever may give a file away sees that; all others that root's are taken.
+        match std::os::unix::fs::chown(&path, Some(us.as_raw() + 1), None) {
+            Ok(()) => {
+                let failure = load(&flags(), &env).unwrap_err();
+                assert!(failure.message.contains("somebody else"), "{failure}");
+            }
+            Err(_) => assert!(!us.is_root() && load(&flags(), &env).is_ok()),
+        }
     }
 }

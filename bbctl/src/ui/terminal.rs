@@ -1,6 +1,8 @@
 //! Turns the terminal into a screen of our own, and back into what it was, however we end.
 
+use std::fs::File;
 use std::io::{self, Stdout, Write, stdout};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ratatui::Terminal;
@@ -11,6 +13,7 @@ use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
 /// A screen of our own. When it is dropped, the terminal is as before.
 pub(super) struct Screen {
@@ -51,6 +54,43 @@ impl Screen {
         let mut out = stdout();
         write!(out, "\u{1b}]52;c;{coded}\u{7}")?;
         out.flush()
+    }
+}
+
+/// How a terminal reads and echoes what is typed, kept while somebody else has it: whoever dies
+/// there leaves it in any state, and what we find when we take it back is what the shell gets.
+pub(super) struct Kept {
+    terminal: OwnedFd,
+    modes: Termios,
+}
+
+impl Kept {
+    /// Keeps that of the terminal that keys come from.
+    pub(super) fn ours() -> io::Result<Self> {
+        let input = rustix::stdio::stdin();
+        let terminal = match rustix::termios::isatty(input) {
+            true => input.try_clone_to_owned()?,
+            false => File::options()
+                .read(true)
+                .write(true)
+                .open("/dev/tty")?
+                .into(),
+        };
+        Self::of(terminal)
+    }
+
+    fn of(terminal: OwnedFd) -> io::Result<Self> {
+        let modes = tcgetattr(&terminal)?;
+        Ok(Self { terminal, modes })
+    }
+
+    /// Puts it back. What was typed and not read stays.
+    pub(super) fn put_back(&self) -> io::Result<()> {
+        Ok(tcsetattr(
+            &self.terminal,
+            OptionalActions::Now,
+            &self.modes,
+        )?)
     }
 }
 
@@ -101,7 +141,31 @@ fn base64(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::base64;
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::LocalModes;
+
+    use super::*;
+
+    #[test]
+    fn what_somebody_else_left_of_the_terminal_is_put_back() {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap();
+        let path = std::path::Path::new(name.to_str().unwrap());
+        let open = || File::options().read(true).write(true).open(path).unwrap();
+        let terminal = open();
+        let cooked = LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG;
+        let modes = || tcgetattr(&terminal).unwrap().local_modes & cooked;
+        assert_eq!(modes(), cooked);
+        let kept = Kept::of(open().into()).unwrap();
+        let mut raw = tcgetattr(&terminal).unwrap();
+        raw.make_raw();
+        tcsetattr(&terminal, OptionalActions::Now, &raw).unwrap();
+        assert!(modes().is_empty());
+        kept.put_back().unwrap();
+        assert_eq!(modes(), cooked);
+    }
 
     #[test]
     fn base64_is_as_in_rfc_4648() {

@@ -23,6 +23,7 @@ use crate::session::{self, Session};
 
 use super::event::{Command, Draft, Event, Place, Ran, Weighed};
 use super::store::Id;
+use super::terminal::Kept;
 
 /// How long the server may take to say that it is there.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -208,17 +209,29 @@ pub(super) async fn draft(
     env: &BTreeMap<String, String>,
 ) -> Result<Option<String>, String> {
     let editor = edit::named(env).unwrap_or_else(|| "vi".to_owned());
-    edit::draft(&editor, &draft.id.label(), &draft.before, &draft.text)
-        .await
-        .map_err(|failure| match failure.hint {
-            Some(hint) => format!("{}; {hint}", failure.message),
-            None => failure.message,
-        })
+    let kept = Kept::ours();
+    let left = edit::draft(&editor, &draft.id.label(), &draft.before, &draft.text).await;
+    put_back(kept);
+    left.map_err(|failure| match failure.hint {
+        Some(hint) => format!("{}; {hint}", failure.message),
+        None => failure.message,
+    })
+}
+
+/// Makes the terminal what it was before it was lent.
+fn put_back(kept: std::io::Result<Kept>) {
+    if let Err(error) = kept.and_then(|kept| kept.put_back()) {
+        let _ = writeln!(
+            std::io::stderr(),
+            "warning: the terminal may not be as before: {error}; `reset` mends it"
+        );
+    }
 }
 
 /// Gives the terminal to a command until it ends. When it fails, what it wrote stays until a line
 /// is entered.
 pub(super) async fn visit(command: &Command, pin: &Pin, namespace: &str) -> Ran {
+    let kept = Kept::ours();
     let lent = command.foreign.as_ref().map(|_| Lent::begin());
     let ended = async { process(command, pin, namespace)?.status().await }.await;
     let (code, said) = match (ended, &command.foreign) {
@@ -237,6 +250,7 @@ pub(super) async fn visit(command: &Command, pin: &Pin, namespace: &str) -> Ran 
         tokio::time::sleep(HEARD).await;
     }
     drop(lent);
+    put_back(kept);
     if code != 0 || command.foreign.as_ref().is_some_and(|foreign| foreign.wait) {
         let _ = writeln!(std::io::stderr(), "\nenter: back to the dashboard");
         let read = || std::io::stdin().read_line(&mut String::new());
