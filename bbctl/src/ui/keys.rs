@@ -324,6 +324,9 @@ pub static KEYS: [Binding; 49] = [
 /// How keys are written.
 pub const NAMES: &str = "write d, shift-d, ctrl-d, space, enter, pgup or f5";
 
+/// What is wrong with the one key that nobody gives away; `{}` is how it was written.
+pub(super) const ENDS: &str = "cannot be `{}`: that ends the dashboard, whatever keys say";
+
 /// What is wrong with a key for an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wrong {
@@ -383,6 +386,9 @@ impl Keymap {
             };
             let key = Key::parse(name)
                 .ok_or_else(|| wrong(format!("cannot be `{name}`: that is no key"), NAMES))?;
+            if key == Key::QUIT && binding.action != Action::Quit {
+                return Err(wrong(ENDS.replace("{}", name), "choose another key"));
+            }
             if let Some(other) = map.binding(key) {
                 let words = format!("cannot be `{name}`: `{name}` does `{}` already", other.word);
                 return Err(wrong(words, "choose another key, or move that one as well"));
@@ -447,6 +453,16 @@ mod tests {
         );
         let wrong = with("delete", "q").unwrap_err();
         assert!(wrong.words.contains("does `leave` already"), "{wrong:?}");
+        // It ends the dashboard all the same, so it would do two things.
+        let both = |quit: &'static str| [("quit", quit), ("delete", "ctrl-c")];
+        for changes in [both("f9").as_slice(), &both("f9")[1..]] {
+            let pairs = changes.iter();
+            let changes = pairs.map(|(word, key)| ((*word).to_owned(), (*key).to_owned()));
+            let wrong = Keymap::with(&changes.collect()).unwrap_err();
+            assert_eq!(wrong.word, "delete");
+            assert!(wrong.words.contains("ends the dashboard"), "{wrong:?}");
+        }
+        assert!(with("quit", "ctrl-c").is_ok());
         assert_eq!(map.moved().count(), 1);
         assert_eq!(Keymap::default().moved().count(), 0);
     }

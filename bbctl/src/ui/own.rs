@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::error::Failure;
 
-use super::keys::{Key, Keymap};
+use super::keys::{ENDS, Key, Keymap};
 use super::plugin::{self, Plugin};
 use super::prompt;
 use super::toml::{Field, Source};
@@ -138,8 +138,7 @@ impl<'a> Taken<'a> {
     fn take(&mut self, field: &Field<'_>, key: Key) -> Result<(), Failure> {
         let name = key.name();
         if key == Key::QUIT {
-            let words = format!("cannot be `{name}`: that ends the dashboard, whatever keys say");
-            return Err(field.wrong(&words, "choose another key"));
+            return Err(field.wrong(&ENDS.replace("{}", &name), "choose another key"));
         }
         if let Some(binding) = self.keys.binding(key) {
             let words = format!(
@@ -261,6 +260,11 @@ mod tests {
                 "another key",
             ),
             (
+                "[keys]\nquit = 'f9'\ntree = 'ctrl-c'".to_owned(),
+                ":3: `keys.tree` cannot be `ctrl-c`: that ends the dashboard",
+                "another key",
+            ),
+            (
                 "[keys]\ntree = 'f9'\n[hotkeys]\nf9 = 'tree'".to_owned(),
                 ":4: `hotkeys.f9` cannot be `f9`: `f9` does `tree`",
                 "under [keys]",
@@ -350,7 +354,47 @@ mod tests {
             (
                 with("['x']", "['x', '${NAME}']"),
                 "cannot have `${NAME}`",
+                "`$NAME` without braces",
+            ),
+            (
+                with("['x']", "['x', '${HOME}']"),
+                "cannot have `${HOME}`",
+                "no shell reads it",
+            ),
+            (
+                with("['x']", "['x', '${NAM}']"),
+                "cannot have `${NAM}`",
+                "did you mean `$NAME`?",
+            ),
+            (
+                with("['x']", "['x', '${NAME}-x']"),
+                "has `${NAME}` within `${NAME}-x`",
+                "`$NAME` as an argument of its own",
+            ),
+            (
+                with("['x']", "['x', '$HOME/x']"),
+                "has `$HOME` within `$HOME/x`",
+                "write out what it stands for",
+            ),
+            (
+                with("['x']", "['x', '--dir=${HOME}/x']"),
+                "has `${HOME}` within `--dir=${HOME}/x`",
+                "no shell reads it",
+            ),
+            (
+                with("['x']", "['x', '${NAME']"),
+                "cannot have `${NAME`",
                 "without braces",
+            ),
+            (
+                with("['x']", "['sh', '-c', 'echo ${NAME}']"),
+                "has `${NAME}` within",
+                "of its own",
+            ),
+            (
+                with("['x']", "['tar', '-c', '$HOME/x']"),
+                "has `$HOME` within",
+                "no shell reads it",
             ),
             (
                 with("['x']", "['sh', '-c', 'echo $NAME']"),

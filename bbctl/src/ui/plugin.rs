@@ -245,51 +245,72 @@ fn command(field: &Field<'_>) -> Result<(String, Vec<Word>), Failure> {
             "the first word is the program itself, as it is in PATH or with its whole path";
         return Err(field.wrong(&format!("cannot begin with `{program}`"), remedy));
     }
-    let args: Result<Vec<Word>, Failure> = rest.iter().map(|text| argument(field, text)).collect();
+    let args = rest.iter().enumerate();
+    let args = args.map(|(at, text)| argument(field, text, is_script(&words[..=at])));
+    let args: Result<Vec<Word>, Failure> = args.collect();
     Ok(((*program).to_owned(), args?))
 }
 
-fn argument(field: &Field<'_>, text: &str) -> Result<Word, Failure> {
+/// Whether what follows some words is a script for a shell, which has variables of its own.
+fn is_script(before: &[&str]) -> bool {
+    const SHELLS: [&str; 6] = ["sh", "bash", "dash", "fish", "ksh", "zsh"];
+    let Some((last, others)) = before.split_last() else {
+        return false;
+    };
+    let is_shell = |word: &&str| SHELLS.contains(&word.rsplit('/').next().unwrap_or_default());
+    let is_flag = last.starts_with('-') && !last.starts_with("--") && last.ends_with('c');
+    is_flag && others.iter().any(is_shell)
+}
+
+fn argument(field: &Field<'_>, text: &str, script: bool) -> Result<Word, Failure> {
     if let Some((_, what)) = STANDS.iter().find(|(name, _)| *name == text) {
         return Ok(Word::Of(*what));
     }
-    let known = STANDS.map(|(name, _)| name);
-    let inside = text
-        .strip_prefix("${")
-        .and_then(|rest| rest.strip_suffix('}'));
-    if let Some(inside) = inside {
-        let remedy = format!("write `${inside}` without braces");
-        return Err(field.wrong(&format!("cannot have `{text}`"), &remedy));
-    }
-    for part in variables(text) {
-        if part.len() == text.len() && part.len() > 1 {
-            let remedy = match near(part) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!(
-                    "no shell reads it; what is replaced is {}",
-                    known.join(", ")
-                ),
-            };
-            return Err(field.wrong(&format!("cannot have `{part}`"), &remedy));
+    let all = STANDS.map(|(name, _)| name);
+    for (part, name) in variables(text) {
+        let known = all.contains(&name.as_str());
+        if script && !known {
+            continue;
         }
-        // Within more text it would be up to the program what a name can do: to a shell, all.
-        if known.contains(&part) {
-            let remedy = format!(
-                "write `{part}` as an argument of its own; a script gets it as \
-                 [\"sh\", \"-c\", 'echo \"$1\"', \"sh\", \"{part}\"]"
-            );
-            return Err(field.wrong(&format!("has `{part}` within `{text}`"), &remedy));
-        }
+        let whole = part.len() == text.len();
+        let remedy = match (known, near(&name)) {
+            (true, _) if whole => format!("write `{name}` without braces"),
+            // Within more text it would be up to the program what a name can do: to a shell, all.
+            (true, _) => format!(
+                "write `{name}` as an argument of its own; a script gets it as \
+                 [\"sh\", \"-c\", 'echo \"$1\"', \"sh\", \"{name}\"]"
+            ),
+            (false, Some(near)) => format!("did you mean `{near}`?"),
+            (false, None) => format!(
+                "no shell reads it: write out what it stands for, or a script as \
+                 [\"sh\", \"-c\", '...']; what is replaced is {}",
+                all.join(", ")
+            ),
+        };
+        let words = match whole {
+            true => format!("cannot have `{part}`"),
+            false => format!("has `{part}` within `{text}`"),
+        };
+        return Err(field.wrong(&words, &remedy));
     }
     Ok(Word::Text(text.to_owned()))
 }
 
-/// What in a text looks like something that is replaced.
-fn variables(text: &str) -> impl Iterator<Item = &str> {
+/// What in a text looks like something that is replaced, as it stands there and without braces.
+fn variables(text: &str) -> impl Iterator<Item = (&str, String)> {
     text.match_indices('$').filter_map(move |(at, _)| {
-        let rest = text.get(at + 1..)?;
-        let end = rest.find(|c: char| !c.is_ascii_uppercase() && c != '_');
-        text.get(at..at + 1 + end.unwrap_or(rest.len()))
+        let rest = text.get(at..)?;
+        if let Some(braced) = rest.strip_prefix("${") {
+            let (inside, part) = match braced.find('}') {
+                Some(end) => (braced.get(..end)?, rest.get(..end + 3)?),
+                None => (braced, rest),
+            };
+            return Some((part, format!("${inside}")));
+        }
+        let name = rest.get(1..)?;
+        let end = name.find(|c: char| !c.is_ascii_uppercase() && c != '_');
+        let part = rest.get(..=end.unwrap_or(name.len()))?;
+        (part.len() > 1).then(|| (part, part.to_owned()))
     })
 }
 
@@ -335,6 +356,10 @@ mod tests {
             all.line(),
             "show $KIND -n $NAMESPACE $NAME --context $CONTEXT $5"
         );
+        // A shell has variables of its own, in a script.
+        let script = plugin("['env', '/bin/sh', '-ec', 'cd $HOME && x ${1} $PWD', 'sh', '$NAME']");
+        let command = script.command(Some(&www), "lab").unwrap();
+        assert_eq!(command.args[2], "cd $HOME && x ${1} $PWD");
         // What has no namespace, no context, or no object at all.
         let tenant = id("tenant", "", "acme");
         let why = all.command(Some(&tenant), "lab").unwrap_err();
