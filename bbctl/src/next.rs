@@ -14,7 +14,7 @@ pub struct Next {
     name: Option<String>,
     /// Which cluster is meant, as flags.
     cluster: Vec<String>,
-    /// The namespace that was asked for.
+    /// The namespace that was asked for, as a shell takes it.
     namespace: Option<String>,
 }
 
@@ -39,7 +39,7 @@ impl Next {
         Self {
             name: Some(called.to_owned()).filter(|name| name != "bbctl"),
             cluster,
-            namespace: globals.asked().map(str::to_owned),
+            namespace: globals.asked().map(|name| quoted(&[name.to_owned()])),
         }
     }
 
@@ -57,19 +57,24 @@ impl Next {
         parts.join("`")
     }
 
-    /// A line for a shell, with what the last command in it takes to mean the same.
+    /// A line for a shell, with what its commands take to mean the same.
     #[must_use]
     pub fn command(&self, line: &str) -> String {
-        let start = ["&& ", "| "]
-            .iter()
-            .filter_map(|sign| Some(line.rfind(sign)? + sign.len()))
-            .max()
-            .unwrap_or_default();
-        let (before, command) = line.split_at(start);
-        let (command, after) = match command.find(" -- ") {
-            Some(at) => command.split_at(at),
-            None => (command, ""),
-        };
+        let mut all = String::new();
+        let mut start = 0;
+        for (at, sign) in unquoted(line, &[" && ", " | "]) {
+            all.push_str(&self.one(&line[start..at]));
+            all.push_str(sign);
+            start = at + sign.len();
+        }
+        all + &self.one(&line[start..])
+    }
+
+    /// One command of a line.
+    fn one(&self, line: &str) -> String {
+        // What follows is for another program.
+        let end = unquoted(line, &[" -- "]).first().map(|(at, _)| *at);
+        let (command, after) = line.split_at(end.unwrap_or(line.len()));
         let words: Vec<&str> = command.split_whitespace().collect();
         let (program, verb) = match words.as_slice() {
             [program @ ("bbctl" | "kubectl"), verb, ..] => (*program, *verb),
@@ -91,8 +96,29 @@ impl Next {
                 all.push_str(&format!(" {flag}"));
             }
         }
-        format!("{before}{all}{after}")
+        format!("{all}{after}")
     }
+}
+
+/// The signs that stand in a line for a shell outside of quotes, and where.
+fn unquoted<'a>(line: &str, signs: &[&'a str]) -> Vec<(usize, &'a str)> {
+    let mut found = Vec::new();
+    let mut quote = None;
+    let mut is_escaped = false;
+    for (at, c) in line.char_indices() {
+        match (quote, c) {
+            _ if is_escaped => is_escaped = false,
+            (None | Some('"'), '\\') => is_escaped = true,
+            (None, '\'' | '"') => quote = Some(c),
+            (Some(open), _) if open == c => quote = None,
+            (Some(_), _) => {}
+            (None, _) => {
+                let sign = signs.iter().find(|sign| line[at..].starts_with(**sign));
+                found.extend(sign.map(|sign| (at, *sign)));
+            }
+        }
+    }
+    found
 }
 
 impl Out {
@@ -164,6 +190,23 @@ mod tests {
                 "bbctl instances exec a -- ls -n",
                 format!("bbctl instances exec a -n acme {flags} -- ls -n"),
             ),
+            // What stands in quotes, or is for another program, is no sign.
+            (
+                "bbctl wait -f 'a | b' -f 'it'\\''s && so'",
+                format!("bbctl wait -f 'a | b' -f 'it'\\''s && so' -n acme {flags}"),
+            ),
+            (
+                "bbctl instances exec a -- sh -c 'ls | wc'",
+                format!("bbctl instances exec a -n acme {flags} -- sh -c 'ls | wc'"),
+            ),
+            (
+                "bbctl instances exec a -- ls | wc -l",
+                format!("bbctl instances exec a -n acme {flags} -- ls | wc -l"),
+            ),
+            (
+                "bbctl apply -f 'a -- b' | cat",
+                format!("bbctl apply -f 'a -- b' -n acme {flags} | cat"),
+            ),
             ("bbctl help get", "bbctl help get".to_owned()),
             ("bbctl get --help", "bbctl get --help".to_owned()),
             ("ssh-add FILE", "ssh-add FILE".to_owned()),
@@ -174,6 +217,16 @@ mod tests {
         let text = "see `bbctl get networks`, or use `-A`";
         let want = format!("see `bbctl get networks -n acme {flags}`, or use `-A`");
         assert_eq!(next("bbctl").carry(text), want);
+    }
+
+    #[test]
+    fn a_namespace_is_quoted_as_a_context_is() {
+        let globals = Globals {
+            namespace: Some("a b; c".to_owned()),
+            ..Globals::default()
+        };
+        let said = Next::of(&globals, "bbctl").command("bbctl get all");
+        assert_eq!(said, "bbctl get all -n 'a b; c'");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Turns `HOST[:PORT]` as a person writes it into a host and a port.
 
+use std::net::Ipv6Addr;
+
 use crate::error::Failure;
 
 /// A host and its port, where one is said, of `HOST`, `HOST:PORT`, `[ADDRESS]`, `[ADDRESS]:PORT` or
@@ -19,8 +21,12 @@ pub fn parse(said: &str, flag: &str) -> Result<(String, Option<u16>), Failure> {
             (host, rest) => (host, Some(rest.strip_prefix(':').ok_or_else(bad)?)),
         },
         None => match said.split_once(':') {
-            // More than one colon: an address.
-            Some((_, rest)) if rest.contains(':') => (said, None),
+            // More than one colon: an address, maybe with the interface that it is behind.
+            Some((_, rest)) if rest.contains(':') => {
+                let address = said.split('%').next().unwrap_or_default();
+                address.parse::<Ipv6Addr>().map_err(|_| bad())?;
+                (said, None)
+            }
             Some((host, port)) => (host, Some(port)),
             None => (said, None),
         },
@@ -45,13 +51,23 @@ mod tests {
             ("192.0.2.1", "192.0.2.1", None),
             ("127.0.0.1:2222", "127.0.0.1", Some(2222)),
             ("2001:db8::1", "2001:db8::1", None),
+            ("fe80::1%eth0", "fe80::1%eth0", None),
             ("[2001:db8::1]", "2001:db8::1", None),
             ("[2001:db8::1]:22", "2001:db8::1", Some(22)),
         ] {
             assert_eq!(parse(said, "--x").unwrap(), (host.to_owned(), port));
         }
         for bad in [
-            "", ":22", "r1:x", "r1:", "[::1", "[::1]x", "[]:22", "r1:99999",
+            "",
+            ":22",
+            "r1:22:22",
+            "10.0.0.1:22:22",
+            "r1:x",
+            "r1:",
+            "[::1",
+            "[::1]x",
+            "[]:22",
+            "r1:99999",
         ] {
             let failure = parse(bad, "--ssh").unwrap_err();
             assert_eq!(failure.exit, Exit::Usage, "{bad}");
