@@ -19,6 +19,8 @@ pub struct Manner {
     pub force: bool,
     /// How far it is only tried.
     pub dry_run: Option<DryRun>,
+    /// Whether it is tried for a comparison alone: failures say so.
+    pub compares: bool,
 }
 
 impl Manner {
@@ -107,7 +109,8 @@ pub async fn apply(
     manner: Manner,
     session: &Session,
 ) -> Result<Sent, Failure> {
-    let doing = format!("apply {}{of}", target.label());
+    let verb = if manner.compares { "compare" } else { "apply" };
+    let doing = format!("{verb} {}{of}", target.label());
     let api = target.api(session);
     let before = match session.ask(&doing, api.get_opt(&target.name)).await {
         Ok(before) => Some(before),

@@ -29,7 +29,9 @@ Examples:
   bbctl apply -f examples/acme --plan 0c5ee3fd3c1b3e1a07d2f0c1c8a2b9e4
   bbctl get network web -o yaml | bbctl apply -f -
 
-A change to what is there that the server refuses ends it before anything is sent.
+Of several objects, the server first tries those of our kinds that are there and get another spec:
+one that it refuses ends it before anything is sent. New objects, other kinds and labels are judged
+as they are sent, and so is everything where files define kinds.
 Without -f: the `files` and the `set` that bitbuilder.toml of the working folder names.
 Of a set are Instances, Volumes, Networks and Tenants; nothing else is ever pruned.";
 
@@ -49,7 +51,7 @@ pub struct Args {
     /// What the files no longer have
     #[command(flatten)]
     pub pruning: Flags,
-    /// Confirm what --prune deletes and is grave: tenant/NAME, or set/NAME for most of the set
+    /// Confirm what --prune deletes: tenant/NAME; set/NAME for most of a set, else objects/NUMBER
     #[arg(
         long,
         value_name = "KIND/NAME",
@@ -70,6 +72,7 @@ impl Args {
         Manner {
             force: self.force_conflicts,
             dry_run: self.writing.dry_run,
+            compares: false,
         }
     }
 }
@@ -77,8 +80,8 @@ impl Args {
 /// Applies everything in the order of the files, namespaces and definitions of kinds first.
 ///
 /// # Errors
-/// When the files cannot be read, or the server refuses a change to what is there already; then
-/// nothing is sent. A new object that the server refuses is reported, the others are applied.
+/// When the files cannot be read, or the server refuses a change that it judges beforehand; then
+/// nothing is sent. What it refuses later is reported, the others are applied.
 pub async fn run(
     args: &Args,
     asked: Option<&str>,
@@ -160,8 +163,8 @@ async fn prepare(
     Ok((manifests, pruning))
 }
 
-/// Lets the server judge every change to an object that is there, before any of them is sent: a
-/// disk that would shrink, say, a prefix that would be another.
+/// Lets the server judge every change to the spec of an object of ours that is there, before any of
+/// them is sent: a disk that would shrink, say, a prefix that would be another.
 async fn judge(manifests: &[Manifest], manner: Manner, session: &Session) -> Result<(), Failure> {
     // Of one object alone nothing else is sent; with new definitions, old ones are no judges.
     if manifests.len() == 1 || manifests.iter().any(|one| rank(one) == Rank::Definition) {

@@ -100,6 +100,7 @@ async fn compare(
     object.metadata.namespace = target.namespace.clone();
     let manner = Manner {
         force: args.force_conflicts,
+        compares: true,
         ..Manner::default()
     };
     let of = format!(" of {}", one.origin);
