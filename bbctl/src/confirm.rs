@@ -27,9 +27,11 @@ pub const fn is_many(count: usize) -> bool {
 }
 
 /// A word that confirms: what it is, and its name. As a flag it is `WHAT/NAME`; at the terminal,
-/// where the question says what it is, the name alone.
+/// where the question says what it is, the name alone. Where one namespace is meant of several it is
+/// `NAMESPACE/WHAT/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Word {
+    place: Option<String>,
     what: String,
     name: String,
 }
@@ -41,6 +43,7 @@ impl Word {
         let what = what.to_ascii_lowercase();
         let kind = Kind::parse(&what);
         Self {
+            place: None,
             what: kind.map_or(what, |kind| kind.singular.to_owned()),
             name: name.to_owned(),
         }
@@ -50,8 +53,18 @@ impl Word {
     #[must_use]
     pub fn count(count: usize) -> Self {
         Self {
+            place: None,
             what: OBJECTS.to_owned(),
             name: count.to_string(),
+        }
+    }
+
+    /// Of that namespace alone.
+    #[must_use]
+    pub fn within(self, namespace: &str) -> Self {
+        Self {
+            place: Some(namespace.to_owned()),
+            ..self
         }
     }
 
@@ -64,6 +77,9 @@ impl Word {
 
 impl fmt::Display for Word {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            write!(f, "{place}/")?;
+        }
         write!(f, "{}/{}", self.what, self.name)
     }
 }
@@ -72,10 +88,11 @@ impl FromStr for Word {
     type Err = String;
 
     fn from_str(said: &str) -> Result<Self, Self::Err> {
-        match said.split_once('/') {
-            Some((what, name)) if !what.is_empty() && !name.is_empty() && !name.contains('/') => {
-                Ok(Self::new(what, name))
-            }
+        let parts: Vec<&str> = said.split('/').collect();
+        let is_whole = !parts.contains(&"");
+        match parts.as_slice() {
+            [what, name] if is_whole => Ok(Self::new(what, name)),
+            [place, what, name] if is_whole => Ok(Self::new(what, name).within(place)),
             _ => Err("say what it is, and its name: as in tenant/acme, or objects/12".to_owned()),
         }
     }
@@ -230,11 +247,12 @@ mod tests {
             ("set/shop", "set/shop"),
             ("Namespace/acme", "namespace/acme"),
             ("objects/12", "objects/12"),
+            ("acme/bbnet/web", "acme/network/web"),
         ] {
             assert_eq!(said.parse::<Word>().unwrap().to_string(), is);
         }
         assert_eq!("objects/12".parse(), Ok(Word::count(12)));
-        for bad in ["acme", "/acme", "tenant/", "a/b/c", ""] {
+        for bad in ["acme", "/acme", "tenant/", "a/b/c/d", "a//c", "/b/c", ""] {
             let words = bad.parse::<Word>().unwrap_err();
             assert!(words.contains("tenant/acme"), "{bad}: {words}");
         }
@@ -251,6 +269,15 @@ mod tests {
         assert!(said.has(&By::Word(Word::count(4))));
         assert!(!said.has(&By::Word(Word::count(5))));
         assert!(!said.has(&By::Word(Word::new("namespace", "acme"))));
+        // Neither for the other: a namespace that is said is meant.
+        let (bare, placed) = (Word::new("network", "web"), "a/network/web".parse());
+        let placed: Word = placed.unwrap();
+        let has = |said: &Word, asked: &Word| {
+            let words = std::slice::from_ref(said);
+            Said { yes: true, words }.has(&By::Word(asked.clone()))
+        };
+        assert!(has(&placed, &placed) && !has(&placed, &bare) && !has(&bare, &placed));
+        assert!(!has(&placed, &bare.within("b")));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Turns what a manifest says that it is into where its objects live on the server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::api::{Api, ApiResource};
 use kube::core::GroupVersionKind;
@@ -74,6 +74,14 @@ impl Target {
         }
     }
 
+    /// What it is on the server, whatever version of its kind it was read as: two of one key are
+    /// one object.
+    #[must_use]
+    pub fn key(&self) -> (&str, &str, Option<&str>, &str) {
+        let ApiResource { group, kind, .. } = &self.resource;
+        (group, kind, self.namespace.as_deref(), &self.name)
+    }
+
     /// The objects of its kind and namespace.
     #[must_use]
     pub fn api(&self, session: &Session) -> Api<Object> {
@@ -85,6 +93,17 @@ impl Target {
     pub fn is(&self, kind: &str) -> bool {
         self.kind.is_some_and(|known| known.0.kind == kind)
     }
+}
+
+/// Leaves of each object that is there more than once the first, in their order.
+pub fn once(targets: &mut Vec<Target>) {
+    let mut first = Vec::new();
+    let mut seen = BTreeSet::new();
+    for target in targets.iter() {
+        first.push(seen.insert(target.key()));
+    }
+    let mut first = first.into_iter();
+    targets.retain(|_| first.next() == Some(true));
 }
 
 /// Finds out where kinds live; asks the server once for each that is not ours.
@@ -165,5 +184,44 @@ impl Resolver {
         let found = (resource, capabilities.scope == Reach::Namespaced);
         self.found.insert(key, found.clone());
         Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_that_is_named_twice_is_there_once_and_the_order_stays() {
+        let target = |kind: &'static str, place: &str, name: &str| {
+            let kind = Kind::called(kind);
+            Target {
+                resource: kind.resource(),
+                namespace: Some(place.to_owned()),
+                name: name.to_owned(),
+                kind: Some(Known(kind)),
+            }
+        };
+        let of = |all: &[(&'static str, &str, &str)]| {
+            let all = all.iter().map(|one| target(one.0, one.1, one.2));
+            all.collect::<Vec<Target>>()
+        };
+        let mut all = of(&[
+            ("Instance", "b", "www"),
+            ("Instance", "a", "www"),
+            ("Instance", "b", "www"),
+            ("Volume", "b", "www"),
+            ("Instance", "a", "db"),
+            ("Instance", "a", "www"),
+        ]);
+        all[2].resource.version = "v2".to_owned();
+        once(&mut all);
+        let want = of(&[
+            ("Instance", "b", "www"),
+            ("Instance", "a", "www"),
+            ("Volume", "b", "www"),
+            ("Instance", "a", "db"),
+        ]);
+        assert_eq!(all, want);
     }
 }

@@ -13,7 +13,7 @@ use crate::gravity::{Consequence, Dependents, Gravity, weigh};
 use crate::manifest::Files;
 use crate::object::{self, Object};
 use crate::out::Out;
-use crate::resource::{Resolver, Target};
+use crate::resource::{self, Resolver, Target};
 use crate::results::Results;
 use crate::select::Selection;
 use crate::session::Session;
@@ -29,7 +29,8 @@ Examples:
 
 A yes is enough for up to three objects. More of them, and what is grave (a Tenant, a Region, a
 Provider, a Network in use), are confirmed by a word: at the terminal it is asked for, else it is
---confirm=objects/NUMBER and --confirm=KIND/NAME.";
+--confirm=objects/NUMBER and --confirm=KIND/NAME; where two namespaces have one of that kind and
+name, --confirm=NAMESPACE/KIND/NAME.";
 
 /// What `bbctl delete` takes.
 #[derive(Debug, Default, clap::Args)]
@@ -140,7 +141,7 @@ fn waited(files: &Files, leaving: &[Wanted]) -> String {
 }
 
 /// Deletes one after the other; gives back those that are on their way. What an object that stays
-/// depends on stays as well.
+/// depends on stays as well; one that could not be read before stays.
 async fn all(
     flags: &Flags,
     doomed: &[Doomed],
@@ -151,9 +152,10 @@ async fn all(
     let dry_run = flags.writing.dry_run;
     let mut leaving = Vec::new();
     let mut going: Vec<Target> = doomed.iter().map(|one| one.target.clone()).collect();
+    let mut all_go = results.exit() == Exit::Ok;
     for one in doomed {
         let target = &one.target;
-        let done = match going.len() == doomed.len() {
+        let done = match all_go {
             true => Ok(()),
             false => still_free(one, flags.cascade, &going, session).await,
         };
@@ -171,6 +173,7 @@ async fn all(
             }
             Err(failure) => {
                 going.retain(|other| other != target);
+                all_go = false;
                 results.fail(&failure, out);
             }
         }
@@ -229,7 +232,7 @@ async fn gather(
         return Err(depended_on(&held, true));
     }
     more.sort_by(|one, other| one.name.cmp(&other.name));
-    more.dedup();
+    resource::once(&mut more);
     // Those that depend on something go before it.
     let mut all = look(flags, &more, results, session, out).await?;
     if let Some(one) = all.iter().find(|one| is_protected(&one.object)) {
@@ -329,10 +332,12 @@ async fn targets(
             }
         }
     }
+    resource::once(&mut targets);
     Ok(targets)
 }
 
-/// Reads what is to be deleted, and what that means.
+/// Reads what is to be deleted, and what that means. What could not be read is not deleted, and so
+/// is not taken for leaving.
 async fn look(
     flags: &Flags,
     targets: &[Target],
@@ -340,18 +345,13 @@ async fn look(
     session: &Session,
     out: &mut Out,
 ) -> Result<Vec<Doomed>, Failure> {
-    let mut doomed = Vec::new();
+    let mut there = Vec::new();
     for target in targets {
         let doing = format!("look at {}", target.label());
         let api = target.api(session);
         let failure = match session.ask(&doing, api.get_opt(&target.name)).await {
             Ok(Some(object)) => {
-                let consequence = weigh(target, &object, targets, session).await?;
-                doomed.push(Doomed {
-                    target: target.clone(),
-                    object,
-                    consequence,
-                });
+                there.push((target.clone(), object));
                 continue;
             }
             Ok(None) if flags.ignore_not_found => continue,
@@ -359,6 +359,16 @@ async fn look(
             Err(failure) => failure,
         };
         results.fail(&failure, out);
+    }
+    let leaving: Vec<Target> = there.iter().map(|(target, _)| target.clone()).collect();
+    let mut doomed = Vec::new();
+    for (target, object) in there {
+        let consequence = weigh(&target, &object, &leaving, session).await?;
+        doomed.push(Doomed {
+            target,
+            object,
+            consequence,
+        });
     }
     Ok(doomed)
 }
@@ -368,7 +378,7 @@ async fn look(
 pub(super) enum Many {
     /// More than a few, by their number.
     ByNumber,
-    /// By a yes, however many: something else was asked for their number.
+    /// By a yes, however many: the name of their set is asked for as well.
     ByYes,
 }
 
@@ -393,11 +403,21 @@ pub(super) fn questions(doomed: &[&Doomed], many: Many) -> Vec<Asked> {
         means: moderate.iter().map(|one| sentence(one)).collect(),
         by,
     });
-    let each = severe.iter().map(|one| Asked {
-        verb: "delete",
-        what: one.target.label(),
-        means: vec![sentence(one)],
-        by: By::Word(Word::new(&one.target.resource.kind, &one.target.name)),
+    let named = |one: &Doomed| Word::new(&one.target.resource.kind, &one.target.name);
+    let each = severe.iter().map(|one| {
+        let word = named(one);
+        // One word confirms one object.
+        let is_shared = severe.iter().filter(|other| named(other) == word).count() > 1;
+        let word = match &one.target.namespace {
+            Some(namespace) if is_shared => word.within(namespace),
+            _ => word,
+        };
+        Asked {
+            verb: "delete",
+            what: one.target.label(),
+            means: vec![sentence(one)],
+            by: By::Word(word),
+        }
     });
     all.into_iter().chain(each).collect()
 }

@@ -123,7 +123,7 @@ impl Pruning {
                     kind: Some(Known(kind)),
                 };
                 count += 1;
-                if !kept.iter().any(|kept| is_same(kept, &target)) {
+                if !kept.iter().any(|kept| kept.key() == target.key()) {
                     members.push((target, object));
                 }
             }
@@ -177,10 +177,14 @@ impl Pruning {
             return Ok(());
         }
         let mut questions = Vec::new();
-        if is_most(asked.len(), self.members) {
-            questions.push(self.most(asked.len()));
-        }
-        questions.extend(delete::questions(&asked, Many::ByYes));
+        let many = match is_most(asked.len(), self.members) {
+            true => {
+                questions.push(self.most(asked.len()));
+                Many::ByYes
+            }
+            false => Many::ByNumber,
+        };
+        questions.extend(delete::questions(&asked, many));
         let said = Said {
             yes: writing.yes,
             words: confirm,
@@ -188,8 +192,8 @@ impl Pruning {
         confirm::confirm(&questions, said, delete::UNDONE, out).await
     }
 
-    /// The name of the set is asked for where most of it would go: such files are rather the
-    /// wrong ones.
+    /// The name of the set is asked for where most of it would go, in place of the number: such
+    /// files are rather the wrong ones.
     fn most(&self, going: usize) -> Asked {
         let name = &self.set.name;
         Asked {
@@ -307,12 +311,6 @@ async fn mark(
         kept.push(resolver.target(manifest, session).await?);
     }
     Ok(kept)
-}
-
-/// Whether both are the same object, whatever version of its kind they were read as.
-fn is_same(one: &Target, other: &Target) -> bool {
-    let kind = |target: &Target| (target.resource.group.clone(), target.resource.kind.clone());
-    (kind(one), &one.namespace, &one.name) == (kind(other), &other.namespace, &other.name)
 }
 
 /// Sees that nothing among them is protected: it would stay, and what it uses would go.

@@ -3,6 +3,7 @@
 mod ends;
 mod help;
 mod keep;
+mod loss;
 mod pages;
 mod status;
 mod support;
