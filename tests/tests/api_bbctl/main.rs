@@ -14,5 +14,6 @@ mod read;
 mod remote;
 mod shells;
 mod start;
+mod watched;
 mod whole;
 mod write;
