@@ -131,7 +131,16 @@ async fn objects_keep_a_release_or_are_let_go_of_and_targets_stay_as_they_are() 
     // With no object left it may go at once.
     let nothing = leave(&site, "refuse")?;
     ensure!(nothing.status.success(), "{}", words(&nothing));
-    // What is looked at once more when the site ends is there to be looked at.
+    // What is looked at once more when the site ends is there to be looked at. It is served a
+    // moment after it was taken.
     site.cluster.apply(&[chart::crds()])?;
+    let served = async {
+        while site.versions().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(BOUND, served)
+        .await
+        .context("the definitions are not served again")?;
     site.stop().await
 }
