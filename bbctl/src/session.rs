@@ -265,9 +265,6 @@ pub(crate) fn files(connection: &Connection, env: &BTreeMap<String, String>) -> 
     if let Some(path) = &connection.kubeconfig {
         return vec![path.clone()];
     }
-    if pin::is_pod(env) {
-        return Vec::new();
-    }
     let named: Vec<PathBuf> = env
         .get("KUBECONFIG")
         .map(|value| {
@@ -279,6 +276,7 @@ pub(crate) fn files(connection: &Connection, env: &BTreeMap<String, String>) -> 
     // As in kubectl, a file of the list may be missing, though not all of them.
     let there: Vec<&PathBuf> = named.iter().filter(|path| path.exists()).collect();
     match (named.first(), there.as_slice()) {
+        (None, _) if pin::is_pod(env) => Vec::new(),
         (None, _) => {
             let home = env.get("HOME").or_else(|| env.get("USERPROFILE"));
             let usual = home.map(|home| Path::new(home).join(".kube").join("config"));

@@ -149,11 +149,17 @@ async fn stream(
     };
     let now = Timestamp::now();
     let mut layout = Layout::default();
-    let first = pages.next().await?.unwrap_or_default();
-    if first.is_empty() {
-        tell_none(args, session, out);
-        return Ok(Exit::Ok);
-    }
+    // A page may be empty though there are more: what was asked for by labels is on none of it.
+    let first = loop {
+        match pages.next().await? {
+            Some(page) if page.is_empty() => {}
+            Some(page) => break page,
+            None => {
+                tell_none(args, session, out);
+                return Ok(Exit::Ok);
+            }
+        }
+    };
     out.table_part(&table(kind, &first, &look, now), &mut layout)?;
     let rest = pages.all().await?;
     out.table_part(&table(kind, &rest, &look, now), &mut layout)?;

@@ -171,7 +171,7 @@ impl Shell {
                         // Whoever has the terminal reads the keys.
                         drop(keys.take());
                         self.screen.lend();
-                        let ran = world::visit(&command, &self.pin, self.session.namespace()).await;
+                        let ran = world::visit(&command, &self.pin, &self.namespace()).await;
                         self.take_back()?;
                         keys = Some(EventStream::new());
                         update(&mut self.model, Event::Ran(ran));
@@ -196,6 +196,17 @@ impl Shell {
                 }
             }
         }
+    }
+
+    /// The namespace that a command of one's own works in unless it says another: of what is under
+    /// the cursor, else what is looked at, else the context's.
+    fn namespace(&self) -> String {
+        let object = self.model.place().object();
+        let of_object = object.map(|id| id.key.namespace.to_string());
+        of_object
+            .filter(|namespace| !namespace.is_empty())
+            .or_else(|| self.model.namespace.clone())
+            .unwrap_or_else(|| self.session.namespace().to_owned())
     }
 
     /// Takes the terminal back from whoever had it; it may have another size by now.
