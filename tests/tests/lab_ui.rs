@@ -460,7 +460,10 @@ async fn a_theme_is_kept_and_a_command_of_ones_own_has_the_terminal() -> Result<
         ui.until("the settings", |screen| !screen.contains("ended with -1"))?;
         // Enter ends the line that is waited for, and the shell has its terminal at the end.
         ui.press(&["F7"])?;
-        ui.shows("enter: back to the dashboard")?;
+        // That of the command before stands there as well.
+        ui.until("the end of the second", |screen| {
+            screen.matches("enter: back to the dashboard").count() == 2
+        })?;
         ui.press(&["Enter"])?;
         ui.shows("ended with -1")?;
         ui.press(&["Escape"])?;
