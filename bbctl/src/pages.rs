@@ -63,7 +63,7 @@ impl Pages {
         }
     }
 
-    /// The same list with a small page at first, for who shows each page as it comes.
+    /// The same list with a small page at first, for who shows that one before the others are there.
     #[must_use]
     pub fn soon(mut self) -> Self {
         self.params.limit = Some(FIRST);
